@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * File descriptors, worker threads, signals. Each waiting call is a checkpoint and fails with
+ * YOKE_CANCELLED having had no effect, except where it says how much was done.
+ */
+#ifndef YOKE_IO_H
+#define YOKE_IO_H
+
+#include <sys/types.h>
+#include <yoke/cause.h>
+#include <yoke/common.h>
+
+YOKE_BEGIN
+
+/*
+ * Waits until reading (writing) `fd` would not block, or it has an error or end-of-file to report.
+ * 0; YOKE_CANCELLED; -EPERM for a descriptor that is always ready (a regular file); -EBADF. The
+ * descriptor stays the caller's, and must not be closed while a task waits for it.
+ */
+YOKE_API YOKE_MUST_CHECK int yoke_wait_readable(int fd);
+YOKE_API YOKE_MUST_CHECK int yoke_wait_writable(int fd);
+
+/*
+ * Reads up to `size` bytes from a non-blocking descriptor, waiting for at least one. The count;
+ * 0 at end-of-file; YOKE_CANCELLED; -errno with an error raised.
+ */
+YOKE_API YOKE_MUST_CHECK ssize_t yoke_read(int fd, void *buffer, size_t size);
+
+/*
+ * Writes all `size` bytes to a non-blocking descriptor. 0; YOKE_CANCELLED or -errno, and then
+ * *ret_written (may be NULL) says how many bytes went out.
+ */
+YOKE_API YOKE_MUST_CHECK int yoke_write_all(int fd, const void *data, size_t size,
+                                            size_t *ret_written);
+
+/*
+ * Runs fn(arg) in a worker thread and waits for it; for calls that block. Returns what fn returns;
+ * errors that fn raises (yoke_raise works there) are in flight here afterwards. By default the
+ * wait can't be cancelled, since fn uses the caller's memory; with `abandon` a cancelled caller
+ * leaves fn to finish alone with whatever `arg` points to, and an error that fn raises after that
+ * is reported on stderr. -EAGAIN: no thread could be made.
+ */
+struct yoke_thread_opts {
+    bool abandon;                 /* may be left behind on cancellation */
+    void (*abandoned)(void *arg); /* then called on the runtime's thread when fn is done; or NULL */
+};
+YOKE_API YOKE_MUST_CHECK int yoke_thread_run(int (*fn)(void *arg), void *arg,
+                                             const struct yoke_thread_opts *opts);
+
+/*
+ * A signal receiver: from open to close the given signals are caught for this runtime instead of
+ * having their default effect. Several receivers of one signal each get it. Up to 64 signals are
+ * kept until taken; more are counted as one. Signals are a process's: only one runtime of a
+ * process may receive a given signal at a time (-EBUSY).
+ */
+struct yoke_signals { /* lives in the caller's frame; every field is private */
+    struct yk_list node;
+    struct yk_list waiters;
+    struct yoke_signal_info queue[64];
+    unsigned first;
+    unsigned count;
+    uint64_t mask;
+};
+YOKE_API YOKE_MUST_CHECK int yoke_signals_open(struct yoke_signals *signals, const int *numbers,
+                                               size_t n);
+YOKE_API YOKE_MUST_CHECK int yoke_signals_wait(struct yoke_signals *signals,
+                                               struct yoke_signal_info *ret_info);
+YOKE_API void yoke_signals_close(struct yoke_signals *signals);
+
+YOKE_END
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The actor layer inside the library. An actor is what hangs in a runtime's YK_SLOT_ACTOR; a portal
+ * is a link to a peer with the dialogs that run over it; a dialog is one side of a context.
+ *
+ * Who owns what: an actor nursery (or, for the parent, the actor) holds a reference to its portal,
+ * each dialog holds another. The opener's dialog belongs to its yoke_context, the endpoint's to the
+ * task that serves it. All of it is touched by the runtime's thread alone.
+ */
+#ifndef YK_ACTOR_ACTOR_H
+#define YK_ACTOR_ACTOR_H
+
+#include <yoke/actor.h>
+#include <yoke/context.h>
+#include <yoke/event.h>
+
+#include "link/link.h"
+#include "task/task.h"
+
+/* The cid of a dialog's cancel request is its own with this behind it, so that the ack finds it. */
+#define YK_REQUEST_SUFFIX "/c"
+
+enum { YK_CID_SIZE = 40, YK_ENDPOINT_MAX = 128, YK_DIALOG_BUCKETS = 64 };
+
+struct yk_actor {
+    struct yoke_runtime *runtime;
+    struct yoke_portal *parent; /* NULL at the root */
+    char *expose;               /* patterns, NULL: nothing */
+    int32_t parent_pid;
+};
+
+struct yoke_portal {
+    size_t refs;
+    struct yk_actor *actor;
+    struct yk_link link;
+    struct yoke_actor_id id;   /* of the peer; known once `up` */
+    bool up;                   /* its Aid has come */
+    struct yoke_error *lost;   /* why nothing comes any more; shared by all who wait */
+    struct yk_list dialogs[YK_DIALOG_BUCKETS];
+    struct yk_list waiters;    /* for `up`, and for dialogs to end */
+    struct yk_actor_child *child; /* NULL: not our child */
+    bool end_expected;         /* this actor asked it to end */
+    bool end_told;             /* a context has already told of its cancellation */
+};
+
+/* A value that was received, in the order of receipt. */
+struct yk_item {
+    struct yk_list node;
+    struct yoke_value *value;
+};
+
+struct yk_dialog {
+    struct yk_list in_portal;
+    struct yoke_portal *portal;
+    char cid[YK_CID_SIZE];
+    char endpoint[YK_ENDPOINT_MAX];
+    bool opener;
+    struct yoke_context *ctx; /* while its scope is open */
+    struct yk_list waiters;   /* for any change of state below */
+    struct yk_list receivers;
+    struct yk_list senders;
+    struct yk_list items;
+    size_t items_n;
+    struct yk_item *lent;     /* what the last receive handed out */
+    bool started;             /* Started came, or was sent */
+    bool peer_stopped;        /* the peer has ended its direction */
+    bool stopped;             /* this side has */
+    bool finished;            /* the peer's terminal message came, or the peer is lost */
+    bool returned;            /* it was Return */
+    bool draining;            /* close waits: values are dropped */
+    struct yoke_value *first;
+    struct yoke_value *result; /* opener: received; endpoint: to be sent */
+    struct yoke_error *error;  /* opener: the peer's, owned */
+    int64_t credit;            /* values that may still be sent */
+    unsigned window;           /* what this side grants */
+    unsigned consumed;         /* received values not granted anew yet */
+    struct yoke_cause *request; /* opener: our own cancel request */
+    bool cancel_acked;
+    struct yoke_cause *pending_cancel; /* endpoint: a request that came before its task ran */
+    int64_t teardown_ns;
+    const struct yoke_endpoint *serves; /* endpoint */
+    struct yoke_value *args;            /* endpoint */
+};
+
+/* The actor of a runtime, made on first use; NULL with an error raised: no memory. actor.c */
+struct yk_actor *yk_actor_of(struct yoke_runtime *runtime);
+void yk_cid_new(char *cid);
+
+/* Endpoints by name. endpoint.c */
+const struct yoke_endpoint *yk_endpoint_find(const char *ns, const char *func);
+bool yk_endpoint_exposed(const char *patterns, const char *name);
+
+/* Portals. portal.c */
+struct yoke_portal *yk_portal_new(struct yk_actor *actor); /* NULL with an error raised */
+struct yoke_portal *yk_portal_ref(struct yoke_portal *portal);
+void yk_portal_unref(struct yoke_portal *portal); /* the last one; its link is fini'ed before */
+
+/*
+ * Reads and handles messages until the link ends. 0: the peer ended or broke it; YOKE_CANCELLED;
+ * another failure: the peer broke the protocol, error raised.
+ */
+int yk_portal_read(struct yoke_portal *portal);
+
+/* Sends this actor's Aid. */
+int yk_portal_greet(struct yoke_portal *portal);
+
+/* Waits for the peer's Aid. 0; YOKE_CANCELLED; -EPIPE (not raised) if the link ended before. */
+int yk_portal_wait_up(struct yoke_portal *portal);
+
+/* Nothing will come any more: ends all dialogs with this error. Takes over the reference. Once. */
+void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error);
+
+/* Sends, and on failure of the link does nothing: its reader will tell. Errors of encoding are raised. */
+int yk_portal_send(struct yoke_portal *portal, const struct yk_message *message);
+
+/* Sends a request to cancel the dialog `target_cid`, or with NULL the whole actor. */
+void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const char *target_cid,
+                           const struct yoke_cause *cause);
+
+/* Whether some context of ours into that actor is being cancelled and has not ended yet. */
+bool yk_portal_contexts_ending(const struct yoke_portal *portal);
+
+/* Dialogs. dialog.c */
+struct yk_dialog *yk_dialog_new(struct yoke_portal *portal, const char *cid); /* or NULL, raised */
+void yk_dialog_free(struct yk_dialog *dialog);
+struct yk_dialog *yk_dialog_find(struct yoke_portal *portal, const char *cid);
+void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message);
+/* The peer's end: a shared or own error, taken over; NULL: it returned. */
+void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error, enum yoke_cause_kind kind);
+void yk_dialog_changed(struct yk_dialog *dialog); /* wakes who waits for its state */
+/* Received values are dropped from now on, and the peer may send without end. */
+void yk_dialog_drain(struct yk_dialog *dialog);
+
+/* Incoming Start, and the task that serves it. serve.c */
+void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start);
+
+/* Errors as messages. relay.c. Takes over `error` and settles it: it is the peer's now. */
+void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_error *error);
+struct yoke_error *yk_relay_received(const struct yoke_portal *portal,
+                                     const struct yk_error_message *message); /* never NULL */
+/* A Cancelled that leaves an actor: what its opener gets. Takes over the reference. */
+struct yoke_error *yk_relay_cancelled(struct yoke_error *cancelled, const char *endpoint);
+
+/* The outcome of a dialog; NULL without memory. context.c */
+struct yoke_outcome *yk_outcome_new(const struct yk_dialog *dialog);
+
+#endif

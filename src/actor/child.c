@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The supervisor of one child actor: spawn, greet, wait, teardown. It runs as a task of the actor
+ * nursery, so that cancelling the nursery is what takes the child down; its link has tasks of its
+ * own behind a shield, since the teardown needs the link until the process is gone.
+ *
+ * Whatever happens, the supervisor does not end before the process is reaped: nothing outlives its
+ * scope. The ladder: contexts that are being cancelled may end first, then cancel request, SIGTERM,
+ * SIGKILL; each rung but the last is bounded. A process in uninterruptible sleep outlasts SIGKILL, and
+ * is waited for: the kernel leaves no other choice.
+ */
+#include "actor/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/text.h"
+
+enum { CHILD_FD = 3 }; /* the descriptor that a child finds its link at */
+
+static struct yoke_host *host_of(const struct yk_actor_child *child)
+{
+    return child->portal->actor->runtime->host;
+}
+
+static bool is_name(const char *name)
+{
+    return name != NULL && name[0] != '\0' && strlen(name) < sizeof((struct yoke_actor_id *)0)->name
+           && strpbrk(name, "'\"\\\n") == NULL;
+}
+
+struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const char *name,
+                                    const struct yoke_actor_opts *opts)
+{
+    static const struct yoke_actor_opts defaults;
+    struct yk_actor *actor = yk_actor_of(yk_runtime_current);
+    struct yk_actor_child *child;
+
+    if (opts == NULL)
+        opts = &defaults;
+    if (!is_name(name)) {
+        yoke_raise("yoke.Misuse", EINVAL,
+                   "\"%s\" can't name an actor: 1 to 63 bytes without quotes or backslashes",
+                   name != NULL ? name : "(null)");
+        return NULL;
+    }
+    if (actor == NULL)
+        return NULL;
+    child = calloc(1, sizeof *child);
+    if (child == NULL) {
+        yoke_raise("yoke.Actor", ENOMEM, "no memory for actor %s", name);
+        return NULL;
+    }
+    child->portal = yk_portal_new(actor);
+    child->expose = strdup(opts->expose != NULL ? opts->expose : "");
+    child->executable = opts->executable != NULL ? strdup(opts->executable) : NULL;
+    if (child->portal == NULL || child->expose == NULL
+        || (opts->executable != NULL && child->executable == NULL)) {
+        if (child->portal != NULL)
+            yoke_raise("yoke.Actor", ENOMEM, "no memory for actor %s", name);
+        yk_child_free(child);
+        return NULL;
+    }
+    child->portal->child = child;
+    child->nursery = nursery;
+    child->start_ns = opts->start_timeout_ns > 0 ? opts->start_timeout_ns : YK_START_NS;
+    child->cancel_ns = opts->cancel_timeout_ns > 0 ? opts->cancel_timeout_ns : YK_CANCEL_NS;
+    child->term_ns = opts->term_timeout_ns > 0 ? opts->term_timeout_ns : YK_TERM_NS;
+    YK_TEXT_COPY(child->id.name, name);
+    yk_cid_new(child->id.uuid); /* an id of the same form */
+    child->process.pidfd = -1;
+    yoke_event_init(&child->process_ended);
+    yoke_event_init(&child->link_ended);
+    yoke_event_init(&child->reaped);
+    yk_list_init(&child->waiters);
+    yk_list_init(&child->in_nursery);
+    return child;
+}
+
+void yk_child_free(struct yk_actor_child *child)
+{
+    if (child->portal != NULL)
+        child->portal->child = NULL;
+    yk_portal_unref(child->portal);
+    free(child->expose);
+    free(child->executable);
+    free(child);
+}
+
+static void set_event(struct yk_actor_child *child, struct yoke_event *event)
+{
+    yoke_event_set(event);
+    while (yk_wake_first(&child->waiters, 0))
+        continue;
+}
+
+static void process_ready(struct yk_watch *watch, unsigned events)
+{
+    struct yk_actor_child *child = yk_container_of(watch, struct yk_actor_child, process_watch);
+
+    if (events & YK_READABLE)
+        set_event(child, &child->process_ended);
+}
+
+static int spawn_with(struct yk_actor_child *child, int fd)
+{
+    const struct yoke_runtime *runtime = child->portal->actor->runtime;
+    char uid[160], parent_pid[16], fd_text[16];
+    char *argv[] = {
+        child->id.name,  "-m",         "yoke._child",    "--uid",    uid,
+        "--parent_fd", fd_text, "--parent_pid", parent_pid, NULL,
+    };
+    struct yk_spawn spawn = {
+        .path = child->executable,
+        .argv = argv,
+        .inherit_fd = fd,
+        .inherit_as = CHILD_FD,
+    };
+    int rc;
+
+    snprintf(uid, sizeof uid, "('%s', '%s')", child->id.name, child->id.uuid);
+    snprintf(parent_pid, sizeof parent_pid, "%d", (int)runtime->actor.pid);
+    snprintf(fd_text, sizeof fd_text, "%d", CHILD_FD);
+    rc = runtime->host->ops->spawn(runtime->host, &spawn, &child->process);
+    if (rc < 0)
+        return yoke_raise("yoke.Spawn", rc, "actor %s: %s can't be executed: %s", child->id.name,
+                          child->executable != NULL ? child->executable : "this program",
+                          strerror(-rc));
+    child->id.pid = (int32_t)child->process.pid;
+    return 0;
+}
+
+/* Without a watch on it a process can't be supervised: then it is killed at once. */
+static int watch_process(struct yk_actor_child *child)
+{
+    struct yoke_host *host = host_of(child);
+    int rc;
+
+    child->process_watch.fd = child->process.pidfd;
+    child->process_watch.ready = process_ready;
+    rc = host->ops->watch_add(host, &child->process_watch);
+    if (rc == 0)
+        return 0;
+    (void)host->ops->kill(host, &child->process, SIGKILL);
+    while (host->ops->reap(host, &child->process, &child->exit) == 0)
+        continue; /* a killed process ends in microseconds, and there is nothing to wait with */
+    close(child->process.pidfd);
+    yk_link_fini(&child->portal->link);
+    return yoke_raise("yoke.Spawn", rc, "actor %s: its process can't be watched: %s",
+                      child->id.name, strerror(-rc));
+}
+
+/* Process and link. After success the process exists and must be reaped. */
+static int spawn_process(struct yk_actor_child *child)
+{
+    int fds[2];
+    int rc;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+        return yoke_raise("yoke.Spawn", errno, "actor %s: socketpair: %s", child->id.name,
+                          strerror(errno));
+    rc = yk_link_init(&child->portal->link, &yk_link_unix, fds[0]); /* takes fds[0] over */
+    if (rc < 0) {
+        close(fds[1]);
+        return rc;
+    }
+    rc = spawn_with(child, fds[1]);
+    close(fds[1]);
+    if (rc < 0)
+        yk_link_fini(&child->portal->link);
+    return rc;
+}
+
+/* The reader, and under it the writer; behind a shield until the supervisor cancels them. */
+static int link_task(void *arg)
+{
+    struct yk_actor_child *child = arg;
+    struct yoke_portal *portal = child->portal;
+    struct yoke_nursery nursery;
+    int rc = yoke_nursery_open(&nursery, &(struct yoke_nursery_opts){
+                                             .name = "link",
+                                             .shield = true,
+                                         });
+
+    child->link_scope = yoke_nursery_scope(&nursery);
+    if (rc == 0)
+        rc = yoke_spawn(&nursery, yk_link_writer, &portal->link);
+    if (rc == 0)
+        rc = yk_portal_read(portal);
+    if (rc < 0 && rc != YOKE_CANCELLED)
+        yoke_note("on the link to actor %s (pid %d)", child->id.name, (int)child->id.pid);
+    set_event(child, &child->link_ended);
+    if (rc == 0)
+        yoke_scope_cancel(&nursery.scope, "the link has ended");
+    rc = yoke_nursery_close(&nursery, rc);
+    child->link_scope = NULL;
+    return rc;
+}
+
+static int send_spec(struct yk_actor_child *child)
+{
+    struct yk_message message = {.type = YK_SPAWN_SPEC};
+    struct yk_spawn_spec *spec = &message.as.spawn_spec;
+    struct yoke_pair patterns[64];
+    char text[4096];
+    size_t n = 0;
+    char *rest = NULL;
+
+    YK_TEXT_COPY(text, child->expose);
+    for (char *word = strtok_r(text, " ", &rest); word != NULL && n < 64;
+         word = strtok_r(NULL, " ", &rest))
+        patterns[n++] = (struct yoke_pair){word, yoke_str("")};
+    spec->parent_main_data = yoke_map(NULL, 0);
+    spec->runtime_vars = YOKE_MAP({"_is_root", yoke_bool(false)});
+    spec->enable_modules = yoke_map(patterns, n);
+    spec->reg_addrs = yoke_array(NULL, 0);
+    spec->bind_addrs = yoke_nil();
+    return yk_portal_send(child->portal, &message);
+}
+
+static const char *describe_exit(const struct yk_actor_child *child, char *text, size_t size)
+{
+    int status = child->exit.status;
+
+    if (WIFSIGNALED(status))
+        snprintf(text, size, "killed by signal %d (%s)%s", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
+    else
+        snprintf(text, size, "exited with status %d", WEXITSTATUS(status));
+    return text;
+}
+
+static struct yoke_error *died(const struct yk_actor_child *child, const char *when)
+{
+    const struct rusage *usage = &child->exit.usage;
+    char how[96];
+
+    return yk_error_make(YOKE_HERE, "yoke.ActorDied", YOKE_EDIED,
+                         "actor %s (pid %d) %s%s; it used %ld.%03ld s of processor time, %ld KiB of "
+                         "memory",
+                         child->id.name, (int)child->id.pid, describe_exit(child, how, sizeof how),
+                         when, (long)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec),
+                         (long)((usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1000 % 1000),
+                         usage->ru_maxrss);
+}
+
+/* Waits until an event is set, whatever happens around, at most so long. 0; 1: not in time. */
+static int wait_event(struct yoke_event *event, int64_t timeout_ns)
+{
+    struct yoke_scope scope;
+    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
+                                         .name = "teardown rung",
+                                         .timeout_ns = timeout_ns,
+                                         .shield = true,
+                                     });
+
+    if (rc == 0)
+        rc = yoke_event_wait(event);
+    rc = yoke_scope_close(&scope, rc);
+    if (rc < 0)
+        yoke_clear(); /* no memory for a timer: the rung is skipped */
+    return yoke_event_is_set(event) ? 0 : 1;
+}
+
+static int wait_process(struct yk_actor_child *child, int64_t timeout_ns)
+{
+    return wait_event(&child->process_ended, timeout_ns);
+}
+
+static void reap(struct yk_actor_child *child)
+{
+    int rc = host_of(child)->ops->reap(host_of(child), &child->process, &child->exit);
+
+    /* Only if somebody else in this process has waited for our child, which nobody may. */
+    yk_assert(rc == 1);
+    host_of(child)->ops->watch_remove(host_of(child), &child->process_watch);
+    close(child->process.pidfd);
+    child->process.pidfd = -1;
+    yoke_event_set(&child->reaped);
+}
+
+/* Lets contexts that are being cancelled end by themselves: so each victim sees its own chain. */
+static void wait_contexts(struct yk_actor_child *child)
+{
+    struct yoke_scope scope;
+    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
+                                         .name = "contexts end first",
+                                         .timeout_ns = child->cancel_ns,
+                                         .shield = true,
+                                     });
+
+    while (rc == 0 && child->portal->lost == NULL && yk_portal_contexts_ending(child->portal))
+        rc = yk_wait_in(&child->portal->waiters, "contexts of an actor to end", NULL);
+    rc = yoke_scope_close(&scope, rc);
+    yk_assert(rc == 0);
+}
+
+static void ask(struct yk_actor_child *child, const struct yoke_error *failure)
+{
+    struct yk_cause_spec spec = {
+        .layer = YOKE_LAYER_ACTOR,
+        .kind = YOKE_CAUSE_ACTOR_NURSERY,
+        .site = child->nursery->tasks.scope.site,
+        .reason = child->nursery->closing ? "its actor nursery was closed" : NULL,
+        .because = child->nursery->closing || failure == NULL ? NULL : failure->cause,
+    };
+    struct yoke_cause *cause = yk_cause_new(&spec);
+    char cid[YK_CID_SIZE];
+
+    child->asked = true;
+    yk_cid_new(cid);
+    yk_portal_send_cancel(child->portal, cid, NULL, cause);
+    yoke_cause_unref(cause);
+}
+
+/* The ladder; on return the process has ended. Returns how high it was climbed: 0, SIGTERM, SIGKILL. */
+static int climb(struct yk_actor_child *child, const struct yoke_error *failure)
+{
+    struct yoke_host *host = host_of(child);
+    int rung = 0;
+
+    if (child->portal->up && child->portal->lost == NULL) {
+        wait_contexts(child);
+        if (!yoke_event_is_set(&child->process_ended))
+            ask(child, failure);
+        if (wait_process(child, child->cancel_ns) == 0)
+            return 0;
+    }
+    if (wait_process(child, 1) == 0)
+        return 0;
+    rung = SIGTERM;
+    (void)host->ops->kill(host, &child->process, SIGTERM);
+    if (wait_process(child, child->term_ns) == 0)
+        return rung;
+    rung = SIGKILL;
+    (void)host->ops->kill(host, &child->process, SIGKILL);
+    while (wait_process(child, YOKE_S(60)) != 0)
+        continue;
+    return rung;
+}
+
+/* Until the child is up, as the body of the link's nursery. */
+static int come_up(struct yk_actor_child *child)
+{
+    struct yoke_scope scope;
+    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
+                                         .name = "actor start",
+                                         .timeout_ns = child->start_ns,
+                                     });
+
+    if (rc == 0)
+        rc = yk_portal_greet(child->portal);
+    if (rc == 0)
+        rc = yk_portal_wait_up(child->portal);
+    if (rc == -EPIPE)
+        rc = 0; /* its end is told below, with its status */
+    rc = yoke_scope_close(&scope, rc);
+    if (rc == 0 && yoke_scope_cancelled_caught(&scope))
+        return yoke_raise("yoke.Unresponsive", YOKE_EUNRESPONSIVE,
+                          "actor %s (pid %d) was not up within %lld ms; is it a program that calls "
+                          "yoke_main?",
+                          child->id.name, (int)child->id.pid,
+                          (long long)(child->start_ns / 1000000));
+    if (rc == 0 && child->portal->up)
+        rc = send_spec(child);
+    return rc;
+}
+
+/* Waits for the end of the process or of its link, whichever comes first. */
+static int wait_end(struct yk_actor_child *child)
+{
+    int rc = 0;
+
+    while (rc == 0 && !yoke_event_is_set(&child->process_ended)
+           && !yoke_event_is_set(&child->link_ended))
+        rc = yk_wait_in(&child->waiters, "an actor to end", NULL);
+    return rc;
+}
+
+/* The life of a child whose process exists. Returns its failure; the process has ended then. */
+static int live(struct yk_actor_child *child, int rc, int *ret_rung)
+{
+    if (rc == 0)
+        rc = come_up(child);
+    if (rc == 0 && child->portal->up) {
+        rc = yoke_started(child->portal);
+        if (rc == 0)
+            rc = wait_end(child);
+    }
+    if (rc == 0 && wait_process(child, YOKE_S(1)) == 1)
+        rc = yoke_raise("yoke.LinkLost", YOKE_ELINK,
+                        "actor %s (pid %d) closed its link but lives; it is ended", child->id.name,
+                        (int)child->id.pid);
+    if (!yoke_event_is_set(&child->process_ended)) {
+        struct yoke_error *failure = yk_flight_take(yk_locus());
+
+        *ret_rung = climb(child, failure);
+        if (failure != NULL)
+            rc = yk_flight_raise(yk_locus(), failure);
+    }
+    /* What it sent before its end comes first. No descendant holds the link: it is close-on-exec. */
+    if (child->link_scope != NULL)
+        (void)wait_event(&child->link_ended, YOKE_S(1));
+    return rc;
+}
+
+/* The process is reaped: ends what waits for the peer, and says whether the end was a failure. */
+static int conclude(struct yk_actor_child *child, int rc, int rung)
+{
+    bool up = child->portal->up;
+    bool exited = WIFEXITED(child->exit.status);
+    bool expected = child->asked || child->portal->end_expected;
+    bool told = child->portal->end_told && exited;
+    struct yoke_error *error;
+
+    error = died(child, rung == SIGKILL   ? " after it ignored its cancellation and SIGTERM"
+                        : rung == SIGTERM ? " after it ignored its cancellation"
+                        : !up             ? " before it was up"
+                                          : "");
+    yk_portal_lost(child->portal, yoke_error_ref(error));
+    if (rc < 0 && rc != YOKE_CANCELLED) {
+        yk_error_suppress(yk_locus()->in_flight, error); /* the failure in flight tells more */
+        return rc;
+    }
+    if (rung == 0 && (told || (expected && exited && WEXITSTATUS(child->exit.status) == 0))) {
+        yk_error_absorb(error);
+        return rc;
+    }
+    return yk_flight_raise(yk_locus(), error);
+}
+
+int yk_child_supervise(void *arg)
+{
+    struct yk_actor_child *child = arg;
+    struct yoke_nursery nursery;
+    int rung = 0;
+    int rc = spawn_process(child);
+
+    if (rc < 0)
+        return rc;
+    rc = watch_process(child);
+    if (rc < 0)
+        return rc;
+    rc = yoke_nursery_open(&nursery, &(struct yoke_nursery_opts){.name = child->id.name});
+    if (rc == 0)
+        rc = yoke_spawn(&nursery, link_task, child);
+    rc = live(child, rc, &rung);
+    reap(child);
+    rc = conclude(child, rc, rung);
+    {
+        struct yoke_error *failure = yk_flight_take(yk_locus());
+
+        if (child->link_scope != NULL)
+            yoke_scope_cancel(child->link_scope, "the process has ended");
+        if (failure != NULL)
+            rc = yk_flight_raise(yk_locus(), failure);
+    }
+    rc = yoke_nursery_close(&nursery, rc);
+    yk_link_fini(&child->portal->link);
+    return rc;
+}

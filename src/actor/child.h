@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* A child actor as its parent sees it: process, portal, and the task that supervises both. */
+#ifndef YK_ACTOR_CHILD_H
+#define YK_ACTOR_CHILD_H
+
+#include "actor/actor.h"
+
+struct yk_actor_child {
+    struct yk_list in_nursery;
+    struct yoke_actor_nursery *nursery;
+    struct yoke_portal *portal; /* owned reference */
+    struct yoke_actor_id id;    /* given by us */
+    char *expose;
+    char *executable;
+    int64_t start_ns, cancel_ns, term_ns;
+    struct yk_process process;
+    struct yk_watch process_watch;
+    struct yoke_event process_ended; /* the pidfd says so */
+    struct yoke_event link_ended;    /* the reader has left */
+    struct yk_list waiters;          /* for either of the two */
+    struct yoke_scope *link_scope;   /* of the link's tasks, while they run */
+    struct yoke_event reaped;
+    struct yk_exit exit;
+    bool asked; /* to end, by its nursery or a portal */
+};
+
+/* NULL with an error raised: no memory, a bad name. */
+struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const char *name,
+                                    const struct yoke_actor_opts *opts);
+void yk_child_free(struct yk_actor_child *child);
+
+/* Task function of the supervisor: begun by yoke_start; hands over the portal once it is up. */
+int yk_child_supervise(void *child);
+
+#endif

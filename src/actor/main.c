@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program's ends: yoke_main for a root, yoke_serve_if_spawned for a process that was started
+ * as an actor. Both watch SIGINT and SIGTERM; the actor also watches its parent.
+ *
+ * No orphans: an actor learns of its parent's death by the end of its link and by a death signal
+ * (SIGTERM). It then cancels itself in order; but the signal handler has armed a kernel timer before,
+ * which kills the process if it has not ended within YK_ORPHAN_NS, even if it is stuck in code
+ * that never returns to the runtime.
+ *
+ * A SIGINT that the kernel sends for Ctrl-C reaches the whole foreground process group. It is meant
+ * for the program, that is, its root: actors leave it to their root, whose cancellation reaches
+ * them in order and with its chain. A SIGINT that a process sends to one actor is for that actor.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+#include <yoke/io.h>
+
+#include "actor/actor.h"
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "io/signal.h"
+
+/* What the command line of an actor says. */
+struct spawned {
+    struct yoke_actor_id id;
+    int fd;
+    int32_t parent_pid;
+};
+
+/* Set once before any task runs, and read by the signal handler. */
+static int32_t expected_parent;
+static timer_t orphan_timer;
+
+/* In a signal handler. */
+static void check_parent(int number)
+{
+    struct itimerspec bound = {.it_value = {.tv_sec = YK_ORPHAN_NS / 1000000000}};
+
+    (void)number;
+    if (expected_parent != 0 && getppid() != expected_parent)
+        timer_settime(orphan_timer, 0, &bound, NULL);
+}
+
+static void cancel_program(struct yoke_runtime *runtime, enum yoke_cause_kind kind,
+                           const struct yoke_signal_info *signal)
+{
+    struct yk_cause_spec spec = {.layer = YOKE_LAYER_OS, .kind = kind, .signal = signal};
+    static const struct yoke_actor_id no_actor;
+    struct yk_locus nobody = {.actor = &no_actor, .task_name = ""}; /* of the tree asked */
+    struct yoke_cause *cause;
+
+    if (runtime->main == NULL)
+        return;
+    cause = yk_cause_new_as(&nobody, &spec);
+    yk_scope_cancel_cause(&runtime->main->scope, cause);
+    yoke_cause_unref(cause);
+}
+
+static int watch_signals(void *arg)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+    struct yoke_runtime *runtime = yk_runtime_current;
+    struct yoke_signals signals;
+    struct yoke_signal_info info;
+    bool root = expected_parent == 0;
+    int rc = yoke_signals_open(&signals, numbers, 2);
+
+    (void)arg;
+    if (rc < 0)
+        return rc;
+    rc = yoke_started(NULL);
+    while (rc == 0 && (rc = yoke_signals_wait(&signals, &info)) == 0) {
+        if (!root && getppid() != expected_parent)
+            cancel_program(runtime, YOKE_CAUSE_PARENT_LOST, NULL);
+        else if (root || info.number != SIGINT || info.pid != 0)
+            cancel_program(runtime, YOKE_CAUSE_SIGNAL, &info);
+    }
+    yoke_signals_close(&signals);
+    return rc;
+}
+
+struct root {
+    yoke_task_fn fn;
+    void *arg;
+};
+
+static int run_root(void *arg)
+{
+    struct root *root = arg;
+    int rc = yoke_start(yk_runtime_current->system, watch_signals, NULL, NULL);
+
+    return rc < 0 ? rc : root->fn(root->arg);
+}
+
+int yoke_main_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name,
+                 const struct yoke_main_opts *opts)
+{
+    struct root root = {.fn = fn, .arg = opts->arg};
+    struct yoke_run_opts run = {.actor_name = opts->name};
+    int rc;
+
+    yoke_serve_if_spawned(opts->argc, opts->argv);
+    rc = yoke_run_at(site, run_root, fn_name, &root, &run);
+    if (rc < 0)
+        return yoke_report(stderr);
+    return rc > 125 ? 125 : rc;
+}
+
+/* The link to the parent: the reader is the body. Ends with the runtime, or with the parent. */
+static int parent_link(void *arg)
+{
+    struct yoke_portal *portal = arg;
+    struct yoke_runtime *runtime = portal->actor->runtime;
+    struct yoke_nursery nursery;
+    int rc = yoke_nursery_open(&nursery, &(struct yoke_nursery_opts){.name = "parent link"});
+
+    if (rc == 0)
+        rc = yoke_spawn(&nursery, yk_link_writer, &portal->link);
+    if (rc == 0)
+        rc = yk_portal_greet(portal);
+    if (rc == 0)
+        rc = yoke_started(NULL);
+    if (rc == 0)
+        rc = yk_portal_read(portal);
+    if (rc != YOKE_CANCELLED) {
+        struct yoke_error *lost = yk_error_make(YOKE_HERE, "yoke.LinkLost", YOKE_ELINK,
+                                                "the link to the parent actor %s was lost",
+                                                portal->id.name);
+
+        yk_error_settle(lost); /* whoever it concerns is cancelled for it, and told */
+        yk_portal_lost(portal, lost);
+        cancel_program(runtime, YOKE_CAUSE_PARENT_LOST, NULL);
+        check_parent(0);
+        yoke_scope_cancel(&nursery.scope, "the link has ended");
+    }
+    return yoke_nursery_close(&nursery, rc);
+}
+
+static int serve_main(void *arg)
+{
+    const struct spawned *spawned = arg;
+    struct yoke_runtime *runtime = yk_runtime_current;
+    struct yk_actor *actor = yk_actor_of(runtime);
+    struct yoke_portal *portal;
+    int rc;
+
+    if (actor == NULL)
+        return -ENOMEM;
+    YK_TEXT_COPY(runtime->actor.uuid, spawned->id.uuid);
+    actor->parent_pid = spawned->parent_pid;
+    portal = yk_portal_new(actor);
+    if (portal == NULL)
+        return -ENOMEM;
+    rc = yk_link_init(&portal->link, &yk_link_unix, spawned->fd);
+    if (rc < 0) {
+        yk_portal_unref(portal);
+        return rc;
+    }
+    actor->parent = portal;
+    rc = yoke_start(runtime->system, watch_signals, NULL, NULL);
+    if (rc == 0)
+        rc = yoke_start(runtime->system, parent_link, portal, NULL);
+    return rc < 0 ? rc : yoke_sleep_forever();
+}
+
+/* An actor that was cancelled by a peer or its parent has done what it was asked to. */
+static int exit_status(int rc)
+{
+    const struct yoke_error *error = yoke_in_flight();
+    const struct yoke_cause *cause = error != NULL ? yoke_error_cause(error) : NULL;
+    const struct yoke_signal_info *signal;
+    int status;
+
+    if (rc >= 0)
+        return 0;
+    if (error == NULL || !yoke_error_is_cancelled(error) || yoke_error_suppressed_count(error) > 0)
+        return yoke_report(stderr);
+    signal = cause != NULL ? yoke_cause_signal(cause) : NULL;
+    status = signal != NULL ? 128 + signal->number : 0;
+    yoke_clear();
+    return status;
+}
+
+static const char *option(int argc, char **argv, const char *name)
+{
+    for (int i = 1; i + 1 < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return argv[i + 1];
+    return NULL;
+}
+
+/* "('name', 'uuid')", as a plain parent writes it. */
+static bool parse_uid(const char *text, struct yoke_actor_id *id)
+{
+    return text != NULL && sscanf(text, "('%63[^']', '%36[^']')", id->name, id->uuid) == 2;
+}
+
+static bool parse(int argc, char **argv, struct spawned *spawned)
+{
+    const char *module = option(argc, argv, "-m");
+    const char *fd = option(argc, argv, "--parent_fd");
+    const char *pid = option(argc, argv, "--parent_pid");
+
+    memset(spawned, 0, sizeof *spawned);
+    if (module == NULL || strcmp(module, "yoke._child") != 0)
+        return false;
+    if (fd == NULL || pid == NULL || !parse_uid(option(argc, argv, "--uid"), &spawned->id)) {
+        dprintf(2, "yoke: the command line of an actor is incomplete\n");
+        _exit(2);
+    }
+    spawned->fd = atoi(fd);
+    spawned->parent_pid = (int32_t)atoi(pid);
+    return true;
+}
+
+static void watch_parent(const struct spawned *spawned)
+{
+    struct sigevent event;
+
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGKILL;
+    if (timer_create(CLOCK_MONOTONIC, &event, &orphan_timer) < 0) {
+        dprintf(2, "yoke: timer_create: %s\n", strerror(errno));
+        _exit(1);
+    }
+    expected_parent = spawned->parent_pid;
+    yk_signal_early = check_parent;
+    prctl(PR_SET_NAME, spawned->id.name);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != spawned->parent_pid)
+        _exit(0); /* it died before we could ask for the death signal */
+}
+
+void yoke_serve_if_spawned(int argc, char **argv)
+{
+    struct yoke_run_opts run;
+    struct spawned spawned;
+
+    if (!parse(argc, argv, &spawned))
+        return;
+    watch_parent(&spawned);
+    memset(&run, 0, sizeof run);
+    run.actor_name = spawned.id.name;
+    exit(exit_status(yoke_run_at(YOKE_HERE, serve_main, spawned.id.name, &spawned, &run)));
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Errors on their way between actors. Each actor that passes one on adds itself to the relay path.
+ * Yoke peers get the whole error as a tree in the extension field; the plain fields are filled as
+ * tractor does, so that a Python peer sees what it expects.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actor/actor.h"
+#include "base/text.h"
+#include "error/tree.h"
+
+static struct yk_uid uid_of(const struct yoke_actor_id *id)
+{
+    struct yk_uid uid = {.name = id->name, .uuid = id->uuid};
+
+    return uid;
+}
+
+/* tractor knows the bare name: "ContextCancelled", not "yoke.ContextCancelled". */
+static const char *plain_type(const struct yoke_error *error)
+{
+    return error->code == YOKE_EPEERCANCELLED ? "ContextCancelled" : error->type;
+}
+
+static struct yoke_value relay_path(struct yk_arena *arena, const struct yk_remote *remote)
+{
+    size_t n = remote == NULL ? 0 : remote->relay_n;
+    struct yoke_value *path = yk_arena_alloc(arena, n * sizeof(*path));
+    struct yoke_value *pairs = yk_arena_alloc(arena, 2 * n * sizeof(*pairs));
+
+    if (path == NULL || pairs == NULL)
+        n = 0;
+    for (size_t i = 0; i < n; i++) {
+        pairs[2 * i] = yoke_str(remote->relay[i].name);
+        pairs[2 * i + 1] = yoke_str(remote->relay[i].uuid);
+        path[i] = yoke_array(&pairs[2 * i], 2);
+    }
+    return yoke_array(path, n);
+}
+
+void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_error *error)
+{
+    struct yk_message message = {.type = YK_ERROR};
+    struct yk_error_message *fields = &message.as.error;
+    struct yoke_hold hold;
+    struct yk_arena arena;
+
+    yoke_hold(&hold);
+    yk_arena_init(&arena);
+    yk_error_add_relay(error, &portal->actor->runtime->actor);
+    fields->src_uid = uid_of(error->remote != NULL ? &error->remote->source : &error->actor);
+    fields->src_type_str = plain_type(error);
+    fields->boxed_type_str = error->remote != NULL && error->remote->relay_n > 1
+                                     && error->code != YOKE_EPEERCANCELLED
+                                 ? "RemoteActorError"
+                                 : fields->src_type_str;
+    fields->relay_path = relay_path(&arena, error->remote);
+    fields->message = error->message;
+    fields->tb_str = "";
+    fields->cid = cid;
+    if (error->code == YOKE_EPEERCANCELLED && error->cause != NULL) {
+        fields->has_canceller = true;
+        fields->canceller = uid_of(&error->cause->requester.actor);
+    }
+    if (portal->link.extensions)
+        fields->error = yk_error_to_value(&arena, error, true);
+    if (yk_portal_send(portal, &message) == 0 && portal->lost == NULL) {
+        yk_error_settle(error);
+        yoke_error_unref(error);
+    } else if (error->code == YOKE_EPEERCANCELLED) {
+        yk_error_absorb(error); /* who asked is gone, or goes: nobody waits for this answer */
+    } else {
+        /* The requester is gone. The error must not be: here, at this actor's root, it ends. */
+        yk_error_report(error, stderr);
+    }
+    yk_arena_fini(&arena);
+    if (yoke_in_flight() != NULL)
+        yk_error_report(yk_flight_take(yk_locus()), stderr);
+    (void)yoke_release(&hold);
+}
+
+/* From a plain peer: what the fields of tractor's Error say. */
+static struct yoke_error *from_fields(const struct yoke_portal *portal,
+                                      const struct yk_error_message *message)
+{
+    bool cancelled = strcmp(message->boxed_type_str, "ContextCancelled") == 0;
+    struct yoke_actor_id source = portal->id;
+    struct yoke_error *error;
+
+    error = yk_error_new(message->src_type_str, cancelled ? YOKE_EPEERCANCELLED : -EREMOTEIO,
+                         message->message != NULL ? message->message : "");
+    if (error == NULL)
+        return NULL;
+    YK_TEXT_COPY(source.name, message->src_uid.name);
+    YK_TEXT_COPY(source.uuid, message->src_uid.uuid);
+    error->actor = source;
+    if (yk_error_add_relay(error, &source) == 0 && message->tb_str[0] != '\0') {
+        char *traceback = strdup(message->tb_str);
+
+        if (traceback != NULL) {
+            free(error->remote->traceback);
+            error->remote->traceback = traceback;
+        }
+    }
+    return error;
+}
+
+struct yoke_error *yk_relay_received(const struct yoke_portal *portal,
+                                     const struct yk_error_message *message)
+{
+    struct yoke_error *error = NULL;
+
+    if (message->error.type == YOKE_MAP_VALUE)
+        error = yk_error_from_value(message->error);
+    if (error == NULL)
+        error = from_fields(portal, message);
+    if (error == NULL)
+        error = yk_error_make(YOKE_HERE, "yoke.OutOfMemory", ENOMEM,
+                              "no memory to receive an error of %s", portal->id.name);
+    return error;
+}
+
+struct yoke_error *yk_relay_cancelled(struct yoke_error *cancelled, const char *endpoint)
+{
+    struct yoke_error *error;
+    struct yk_locus *locus = yk_locus();
+    char message[YK_ENDPOINT_MAX + 128];
+
+    snprintf(message, sizeof message, "%s in %s was cancelled", endpoint,
+             locus->actor != NULL ? locus->actor->name : "?");
+    error = yk_error_new("yoke.ContextCancelled", YOKE_EPEERCANCELLED, message);
+    if (error == NULL)
+        return cancelled;
+    if (locus->actor != NULL)
+        error->actor = *locus->actor;
+    error->task_id = locus->task_id;
+    YK_TEXT_COPY(error->task_name, locus->task_name);
+    if (cancelled->cause != NULL)
+        error->cause = yoke_cause_ref(cancelled->cause);
+    error->inner_causes = cancelled->inner_causes; /* moved */
+    error->inner_causes_n = cancelled->inner_causes_n;
+    cancelled->inner_causes = NULL;
+    cancelled->inner_causes_n = 0;
+    yk_error_absorb(cancelled);
+    return error;
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The endpoint side: an incoming Start, and the task that serves it in the actor's main nursery.
+ * Whatever the endpoint ends with is told to the opener, and only to him: an error of an endpoint
+ * does not fail the actor.
+ */
+#include "actor/actor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/text.h"
+
+enum { CONTEXT_OPEN = 0xc0e7e01 };
+
+/* Its opener will cancel, or be gone: a Start that can't be served is answered with an Error. */
+static void refuse(struct yoke_portal *portal, const char *cid)
+{
+    yk_relay_error(portal, cid, yk_flight_take(yk_locus()));
+}
+
+/* The result, or the failure, goes to the opener. Never blocks: a cancelled task must get it out. */
+static void tell_outcome(struct yk_dialog *dialog, struct yoke_error *failure)
+{
+    struct yoke_value nil = yoke_nil();
+    struct yk_message message = {
+        .type = YK_RETURN,
+        .as.payload = {.cid = dialog->cid, .pld = dialog->result != NULL ? *dialog->result : nil},
+    };
+    struct yk_message started = {
+        .type = YK_STARTED,
+        .as.payload = {.cid = dialog->cid, .pld = nil},
+    };
+
+    if (failure != NULL) {
+        if (failure->cancelled)
+            failure = yk_relay_cancelled(failure, dialog->endpoint);
+        yk_relay_error(dialog->portal, dialog->cid, failure);
+        return;
+    }
+    /* tractor's grammar has no Return before Started; yoke's openers need no filler. */
+    if (!dialog->started && !dialog->portal->link.extensions
+        && yk_portal_send(dialog->portal, &started) < 0)
+        yoke_clear();
+    if (yk_portal_send(dialog->portal, &message) < 0)
+        refuse(dialog->portal, dialog->cid);
+}
+
+static int acknowledge(struct yk_dialog *dialog)
+{
+    struct yk_message ack = {
+        .type = YK_START_ACK,
+        .as.start_ack = {
+            .cid = dialog->cid,
+            .functype = "context",
+            .credit = dialog->window,
+        },
+    };
+
+    return yk_portal_send(dialog->portal, &ack);
+}
+
+static int serve(void *arg)
+{
+    struct yk_dialog *dialog = arg;
+    struct yk_task *task = yk_task_self("an endpoint");
+    static const struct yoke_site site = {"endpoint", "serve", 0};
+    struct yoke_value nil = yoke_nil();
+    struct yoke_context ctx;
+    struct yoke_error *failure;
+    int rc;
+
+    memset(&ctx, 0, sizeof ctx);
+    ctx.dialog = dialog;
+    ctx.magic = CONTEXT_OPEN;
+    yk_scope_enter(&ctx.scope, task, dialog->endpoint, &site, false);
+    dialog->ctx = &ctx;
+    task->locals[YK_LOCAL_CONTEXT] = &ctx;
+    if (dialog->pending_cancel != NULL)
+        yk_scope_cancel_cause(&ctx.scope, dialog->pending_cancel);
+    rc = acknowledge(dialog);
+    if (rc == 0)
+        rc = dialog->serves->fn(&ctx, dialog->args != NULL ? *dialog->args : nil);
+    yk_scope_check_innermost(&ctx.scope, task, &site);
+    failure = yk_body_failure(task, NULL, rc, &site);
+    dialog->ctx = NULL;
+    yk_scope_leave(&ctx.scope);
+    tell_outcome(dialog, failure);
+    yk_dialog_free(dialog);
+    return 0;
+}
+
+static int spawn_server(struct yoke_portal *portal, const struct yk_start *start,
+                        const struct yoke_endpoint *endpoint)
+{
+    struct yoke_nursery *program = portal->actor->runtime->main;
+    struct yk_dialog *dialog;
+    struct yk_task *task;
+    int rc = 0;
+
+    if (program == NULL)
+        return yoke_raise("yoke.Closed", YOKE_ECLOSED, "actor %s is ending",
+                          portal->actor->runtime->actor.name);
+    dialog = yk_dialog_new(portal, start->cid);
+    if (dialog == NULL)
+        return -ENOMEM;
+    YK_TEXT_COPY(dialog->endpoint, endpoint->name);
+    dialog->serves = endpoint;
+    dialog->window = YK_STREAM_WINDOW;
+    dialog->credit = start->credit > 0 ? start->credit : INT32_MAX; /* plain peers grant nothing */
+    if (start->kwargs.type == YOKE_MAP_VALUE) {
+        dialog->args = yoke_value_copy(start->kwargs);
+        if (dialog->args == NULL)
+            rc = yoke_raise("yoke.Context", ENOMEM, "no memory for the arguments");
+    }
+    if (rc == 0)
+        rc = yk_task_new(program, YOKE_HERE, serve, endpoint->name, dialog, &task);
+    if (rc < 0)
+        yk_dialog_free(dialog);
+    return rc;
+}
+
+void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start)
+{
+    const struct yoke_endpoint *endpoint = yk_endpoint_find(start->ns, start->func);
+    const char *self = portal->actor->runtime->actor.name;
+    int rc;
+
+    if (!portal->up || strcmp(start->uid.uuid, portal->id.uuid) != 0)
+        rc = yoke_raise("yoke.BadMessage", EPERM, "Start.uid is not the actor of this link");
+    else if (yk_dialog_find(portal, start->cid) != NULL)
+        rc = yoke_raise("yoke.BadMessage", EEXIST, "Start.cid is in use");
+    else if (endpoint == NULL)
+        rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED, "actor %s has no endpoint %s:%s",
+                        self, start->ns, start->func);
+    else if (!yk_endpoint_exposed(portal->actor->expose, endpoint->name))
+        rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED,
+                        "actor %s does not expose %s (it exposes: %s)", self, endpoint->name,
+                        portal->actor->expose != NULL ? portal->actor->expose : "nothing");
+    else
+        rc = spawn_server(portal, start, endpoint);
+    if (rc < 0)
+        refuse(portal, start->cid);
+}
+
+int yoke_context_started(struct yoke_context *ctx, struct yoke_value first)
+{
+    struct yk_task *task = yk_task_self("yoke_context_started");
+    struct yk_dialog *dialog = ctx->dialog;
+    struct yk_message message = {
+        .type = YK_STARTED,
+        .as.payload = {.cid = dialog->cid, .pld = first},
+    };
+    int rc = yk_check_cancelled(task);
+
+    if (rc < 0)
+        return rc;
+    if (dialog->opener)
+        return yoke_raise("yoke.Misuse", EINVAL, "yoke_context_started by the opener of %s",
+                          dialog->endpoint);
+    if (dialog->started)
+        return yoke_raise("yoke.Misuse", EINVAL, "yoke_context_started called twice by %s",
+                          dialog->endpoint);
+    rc = yk_portal_send(dialog->portal, &message);
+    if (rc == 0)
+        dialog->started = true;
+    return rc;
+}
+
+int yoke_context_return(struct yoke_context *ctx, struct yoke_value result)
+{
+    struct yk_dialog *dialog = ctx->dialog;
+    struct yoke_value *copy;
+
+    yk_task_self("yoke_context_return");
+    if (dialog->opener)
+        return yoke_raise("yoke.Misuse", EINVAL, "yoke_context_return by the opener of %s",
+                          dialog->endpoint);
+    copy = yoke_value_copy(result);
+    if (copy == NULL)
+        return yoke_raise("yoke.Context", ENOMEM, "no memory for the result of %s",
+                          dialog->endpoint);
+    yoke_value_free(dialog->result);
+    dialog->result = copy;
+    return 0;
+}

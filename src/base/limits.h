@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* Every limit of the library in one place, each with its reason. */
+#ifndef YK_BASE_LIMITS_H
+#define YK_BASE_LIMITS_H
+
+/* errors and causes */
+#define YK_BACKTRACE_MAX          32   /* frames kept at a raise: each raise copies them */
+#define YK_ERROR_MESSAGE_MAX      1024 /* bytes of a message; longer ones are cut with "..." */
+#define YK_ERROR_NOTES_MAX        32   /* notes of one error: a loop must not add for ever */
+#define YK_ERROR_SUPPRESSED_MAX   64   /* kept whole; later ones are settled and counted */
+#define YK_CAUSE_HOPS_MAX         16   /* hops of a chain kept, the first and the last ones */
+#define YK_SCOPE_LATER_CAUSES_MAX 4    /* later requests kept beside a scope's first cause */
+#define YK_ERROR_TREE_DEPTH_MAX   16   /* nesting of errors on the wire and in print */
+#define YK_ERROR_TREE_NODES_MAX   256  /* errors and hops of one tree: peers may send any shape */
+#define YK_ERROR_TYPE_MAX         128  /* bytes of a type name, NUL included */
+#define YK_TRACEBACK_MAX          (16u << 10) /* bytes of a traceback from a peer that are kept */
+#define YK_INNER_CAUSES_MAX       32 /* cancelled scopes told by one Cancelled */
+
+/* the wire */
+#define YK_FRAME_MAX       (64u << 20) /* bytes of a frame: bounds what a peer makes us allocate */
+#define YK_VALUE_DEPTH_MAX 64          /* nesting of a received value: decoding recurses */
+#define YK_RELAY_MAX       32          /* actors in a relay path; more is a loop */
+
+/* tasks */
+#define YK_STACK_SIZE        (64u << 10) /* bytes of a task's stack, guard page included */
+#define YK_TASK_NAME_MAX     64          /* bytes of a task's name, NUL included */
+#define YK_CHECKPOINT_BUDGET 64  /* blocking calls that complete at once before others run */
+#define YK_SWITCHES_PER_TURN 256 /* task switches between looks at timers and descriptors */
+
+/* actors */
+#define YK_LINK_FLUSH_NS 1000000000 /* ns to get last messages out when a link ends: a peer that does not
+                                       read must not hold up its own end */
+#define YK_START_NS INT64_C(10000000000)     /* until a new actor is up: exec and dynamic linking on a loaded machine */
+#define YK_CANCEL_NS INT64_C(3000000000)     /* from an actor's cancel request to SIGTERM, as in tractor */
+#define YK_TERM_NS INT64_C(1000000000)       /* from SIGTERM to SIGKILL */
+#define YK_TEARDOWN_NS INT64_C(5000000000)   /* a context's close waits for a cancelled peer: longer than the ladder's
+                                       first rungs, so that the ladder speaks first */
+#define YK_ORPHAN_NS INT64_C(2000000000)     /* an actor whose parent is gone must have ended by then; a kernel timer
+                                       kills it otherwise */
+#define YK_STREAM_WINDOW  64         /* messages in flight per direction of a context */
+#define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
+#define YK_THREADS_MAX    32         /* worker threads of one runtime */
+
+#endif

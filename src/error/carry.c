@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What errors carry: contexts, suppressed errors, groups; and how no cycle comes about.
+ *
+ * A cycle would need an error to be attached to one that it reaches. It can be asked for without
+ * ill will: an error that was caught and kept is thrown again over one that was raised because of
+ * it; or a Cancelled whose cause is this error is suppressed by this very error. Then a copy is
+ * attached, without the part that leads back. The part is not lost, since it is what the copy
+ * hangs on.
+ *
+ * Without memory nothing is lost silently either: what can't be attached is settled and counted
+ * in suppressed_left_out, which is printed. Runs on any stack; copying recurses along the path
+ * that leads back, at most YK_ERROR_TREE_DEPTH_MAX deep.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "error/error.h"
+
+static bool is_settled(const struct yoke_error *error)
+{
+    return atomic_load_explicit(&error->settled, memory_order_relaxed);
+}
+
+/* Conservation: what is attached to an error that has ended, has ended with it. */
+static void attached(const struct yoke_error *error, struct yoke_error *other)
+{
+    if (is_settled(error))
+        yk_node_settle(other);
+}
+
+/* Ends `other`, but not `error`, should `other` lead there. */
+static void absorb_beside(struct yoke_error *error, struct yoke_error *other)
+{
+    bool settled = is_settled(error);
+
+    yk_error_absorb(other);
+    if (!settled)
+        yk_node_unsettle(error);
+}
+
+static void leave_out(struct yoke_error *error, struct yoke_error *other)
+{
+    error->suppressed_left_out++;
+    absorb_beside(error, other);
+}
+
+/* Room for one more; the list grows by doubling from 4, so its capacity follows from n. Members of
+ * a group are the exception: exactly as many as there are, and none is ever added. */
+static bool list_reserve(struct yk_error_list *list)
+{
+    struct yoke_error **items;
+    size_t n = list->n;
+
+    if (n != 0 && (n < 4 || (n & (n - 1)) != 0))
+        return true;
+    items = yk_malloc((n == 0 ? 4 : n * 2) * sizeof(*items));
+    if (items == NULL)
+        return false;
+    if (n > 0)
+        memcpy(items, list->items, n * sizeof(*items));
+    yk_node_lock();
+    struct yoke_error **old = list->items;
+    list->items = items;
+    yk_node_unlock();
+    free(old);
+    return true;
+}
+
+bool yk_error_list_append(struct yk_error_list *list, struct yoke_error *error)
+{
+    if (!list_reserve(list))
+        return false;
+    yk_node_lock();
+    list->items[list->n++] = error;
+    yk_node_unlock();
+    return true;
+}
+
+static bool same_cause(const struct yoke_error *a, const struct yoke_error *b)
+{
+    return a->cause != NULL && b->cause != NULL && yoke_id_equal(a->cause->id, b->cause->id);
+}
+
+/* The suppressed error that makes another mention of `other` needless; NULL if there is none. */
+static struct yoke_error *find_suppressed(const struct yoke_error *error,
+                                          const struct yoke_error *other)
+{
+    for (size_t i = 0; i < error->suppressed.n; i++) {
+        struct yoke_error *there = error->suppressed.items[i];
+
+        if (there == other || (there->cancelled && other->cancelled && same_cause(there, other)))
+            return there;
+    }
+    return NULL;
+}
+
+static bool reaches(const struct yoke_error *from, const struct yoke_error *to)
+{
+    return from != NULL && yk_node_reaches(&from->node, &to->node, true);
+}
+
+/* What is to be attached to `error` for `other`, whose reference it takes over; NULL: no memory. */
+static struct yoke_error *without_way_back(struct yoke_error *other, struct yoke_error *error)
+{
+    struct yoke_error *copy;
+
+    if (!reaches(other, error))
+        return other;
+    copy = yk_error_copy_without(other, error);
+    if (copy != NULL)
+        yoke_error_unref(other);
+    return copy;
+}
+
+void yk_error_suppress(struct yoke_error *error, struct yoke_error *other)
+{
+    struct yoke_error *there;
+    struct yoke_error *safe;
+
+    if (other == NULL)
+        return;
+    there = find_suppressed(error, other);
+    /* The static error has nowhere to keep it: if that was the last reference, it is lost. */
+    if (error == other || there == other || error->node.immortal) {
+        yoke_error_unref(other);
+        return;
+    }
+    if (there != NULL) {
+        absorb_beside(error, other);
+        return;
+    }
+    if (error->suppressed.n >= YK_ERROR_SUPPRESSED_MAX) {
+        leave_out(error, other);
+        return;
+    }
+    safe = without_way_back(other, error);
+    if (safe == NULL || !yk_error_list_append(&error->suppressed, safe)) {
+        leave_out(error, safe == NULL ? other : safe);
+        return;
+    }
+    attached(error, safe);
+}
+
+void yk_error_set_context(struct yoke_error *error, struct yoke_error *context)
+{
+    struct yoke_error *end = error;
+    struct yoke_error *safe;
+
+    if (context == NULL)
+        return;
+    yk_assert(!error->node.immortal);
+    if (yk_node_reaches(&error->node, &context->node, false)) {
+        yoke_error_unref(context);
+        return;
+    }
+    while (end->context != NULL && !end->context->node.immortal)
+        end = end->context;
+    /* A chain that ends in the static error of exhausted memory can't be made longer. */
+    if (end->context != NULL) {
+        yk_error_suppress(end, context);
+        return;
+    }
+    safe = without_way_back(context, end);
+    if (safe == NULL) {
+        leave_out(error, context);
+        return;
+    }
+    yk_node_lock();
+    end->context = safe;
+    yk_node_unlock();
+    attached(end, safe);
+}
+
+/* Any of them may be the static error; an ordinary one can carry the others. */
+static struct yoke_error *group_without_memory(struct yoke_error *const *members, size_t n)
+{
+    size_t first = 0;
+
+    while (first < n - 1 && members[first]->node.immortal)
+        first++;
+    for (size_t i = 0; i < n; i++)
+        if (i != first)
+            yk_error_suppress(members[first], members[i]);
+    return members[first];
+}
+
+static struct yoke_error *new_group(const void *frame, const struct yoke_site *site,
+                                    const char *format, ...) YOKE_PRINTF(3, 4);
+static struct yoke_error *new_group(const void *frame, const struct yoke_site *site,
+                                    const char *format, ...)
+{
+    struct yoke_error *group;
+    va_list arguments;
+
+    va_start(arguments, format);
+    group = yk_error_make_at(frame, site, "yoke.Group", YOKE_EGROUP, format, arguments);
+    va_end(arguments);
+    return group;
+}
+
+struct yoke_error *yk_error_make_group_at(const void *frame, const struct yoke_site *site,
+                                          struct yoke_error *const *members, size_t n,
+                                          const char *message)
+{
+    struct yoke_error **items = yk_malloc(n * sizeof(*items));
+    struct yoke_error *group;
+
+    yk_assert(n > 1);
+    if (items == NULL)
+        return group_without_memory(members, n);
+    if (message == NULL || *message == '\0')
+        group = new_group(frame, site, "%zu errors", n);
+    else
+        group = new_group(frame, site, "%s", message);
+    if (group->node.immortal) {
+        free(items);
+        return group_without_memory(members, n);
+    }
+    memcpy(items, members, n * sizeof(*items));
+    group->members.items = items;
+    group->members.n = n;
+    return group;
+}
+
+__attribute__((noinline)) struct yoke_error *
+yk_error_make_group(const struct yoke_site *site, struct yoke_error *const *members, size_t n,
+                    const char *message)
+{
+    yk_assert(n > 0);
+    if (n == 1)
+        return members[0];
+    return yk_error_make_group_at(__builtin_frame_address(0), site, members, n, message);
+}
+
+/* Everything but what it carries. */
+static struct yoke_error *copy_alone(const struct yoke_error *error)
+{
+    struct yoke_error *copy = yk_error_new(error->type, error->code, error->message);
+
+    if (copy == NULL)
+        return NULL;
+    copy->cancelled = error->cancelled;
+    if (error->site_strings == NULL) {
+        copy->site = error->site;
+    } else {
+        size_t file_n = strlen(error->site.file) + 1;
+        size_t function_n = strlen(error->site.function) + 1;
+
+        copy->site_strings = yk_malloc(file_n + function_n);
+        if (copy->site_strings == NULL)
+            goto fail;
+        memcpy(copy->site_strings, error->site.file, file_n);
+        memcpy(copy->site_strings + file_n, error->site.function, function_n);
+        copy->site = (struct yoke_site){copy->site_strings, copy->site_strings + file_n,
+                                        error->site.line};
+    }
+    copy->actor = error->actor;
+    copy->task_id = error->task_id;
+    memcpy(copy->task_name, error->task_name, sizeof copy->task_name);
+    memcpy(copy->frames, error->frames, sizeof copy->frames);
+    copy->frames_n = error->frames_n;
+    copy->suppressed_left_out = error->suppressed_left_out;
+    for (size_t i = 0; i < error->notes_n; i++)
+        if (!yk_error_add_note(copy, error->notes[i]))
+            goto fail;
+    if (error->remote != NULL && !yk_error_copy_remote(copy, error->remote))
+        goto fail;
+    return copy;
+fail:
+    yk_error_absorb(copy);
+    return NULL;
+}
+
+/* The child as the copy is to have it: itself, a copy, or nothing if it is the target. */
+static struct yoke_error *copy_child(struct yoke_error *copy, struct yoke_error *child,
+                                     struct yoke_error *target, unsigned depth);
+
+static bool copy_list(struct yoke_error *copy, struct yk_error_list *to,
+                      const struct yk_error_list *from, struct yoke_error *target, unsigned depth)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        struct yoke_error *child = copy_child(copy, from->items[i], target, depth);
+
+        if (child != NULL && !yk_error_list_append(to, child)) {
+            yk_error_absorb(child);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool copy_causes(struct yoke_error *copy, const struct yoke_error *error,
+                        struct yoke_error *target)
+{
+    struct yoke_cause *safe;
+
+    yk_error_set_causes(copy, error->cause, error->inner_causes, error->inner_causes_n);
+    if (target == NULL || copy->cause == NULL || !yk_cause_reaches(copy->cause, target)) {
+        safe = yoke_cause_ref(copy->cause);
+    } else {
+        safe = yk_cause_copy_without(copy->cause, target);
+        if (safe == NULL)
+            return false;
+    }
+    /* An inner cause that leads back is left out; the target is what must be told. */
+    size_t n = 0;
+    for (size_t i = 0; i < copy->inner_causes_n; i++) {
+        struct yoke_cause *inner = copy->inner_causes[i];
+
+        if (target != NULL && yk_cause_reaches(inner, target))
+            yoke_cause_unref(inner);
+        else
+            copy->inner_causes[n++] = inner;
+    }
+    copy->inner_causes_n = n;
+    yoke_cause_unref(copy->cause);
+    copy->cause = safe;
+    return true;
+}
+
+static struct yoke_error *copy_tree(struct yoke_error *error, struct yoke_error *target,
+                                    unsigned depth)
+{
+    struct yoke_error *copy = copy_alone(error);
+
+    if (copy == NULL)
+        return NULL;
+    copy->context = copy_child(copy, error->context, target, depth);
+    copy->because = copy_child(copy, error->because, target, depth);
+    if (!copy_list(copy, &copy->suppressed, &error->suppressed, target, depth)
+        || !copy_list(copy, &copy->members, &error->members, target, depth)
+        || !copy_causes(copy, error, target)) {
+        yk_error_absorb(copy);
+        return NULL;
+    }
+    /* The original has ended: the copy stands for it from here on. */
+    atomic_store(&copy->settled, is_settled(error));
+    atomic_store(&error->settled, true);
+    return copy;
+}
+
+static struct yoke_error *copy_child(struct yoke_error *copy, struct yoke_error *child,
+                                     struct yoke_error *target, unsigned depth)
+{
+    struct yoke_error *child_copy;
+
+    if (child == NULL || child == target)
+        return NULL;
+    if (target == NULL || !reaches(child, target))
+        return yoke_error_ref(child);
+    child_copy = depth == 0 ? NULL : copy_tree(child, target, depth - 1);
+    if (child_copy == NULL)
+        leave_out(copy, yoke_error_ref(child));
+    return child_copy;
+}
+
+struct yoke_error *yk_error_copy(struct yoke_error *error)
+{
+    return copy_tree(error, NULL, 0);
+}
+
+struct yoke_error *yk_error_copy_without(struct yoke_error *error, struct yoke_error *target)
+{
+    yk_assert(error != target);
+    return copy_tree(error, target, YK_ERROR_TREE_DEPTH_MAX);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From return addresses to functions, files and lines: when an error is shown or sent, never when
+ * it is raised.
+ *
+ * libdw needs more stack than a task has, so the lookup goes through yk_on_big_stack. Its session
+ * is opened at the first lookup and kept for the life of the process, since reading the debug
+ * information takes far longer than looking in it; a lock guards it. A module that was loaded
+ * later makes it read the map of the process anew. It is allowed to find debug information
+ * by build id on this machine only: libdw's standard search may ask servers, for minutes.
+ *
+ * Without libdw, or for a module without debug information, dladdr(3) names the module, the offset
+ * in it, and the function if it is exported.
+ */
+#include <dlfcn.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "error/error.h"
+
+#ifdef YK_HAVE_LIBDW
+#include <elfutils/libdwfl.h>
+#endif
+
+struct rendering {
+    void *const *frames;
+    size_t n;
+    char *text;
+};
+
+static pthread_mutex_t lookup_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? path : slash + 1;
+}
+
+#ifdef YK_HAVE_LIBDW
+
+static char *debuginfo_path;
+static const Dwfl_Callbacks callbacks = {
+    .find_elf = dwfl_linux_proc_find_elf,
+    .find_debuginfo = dwfl_build_id_find_debuginfo,
+    .debuginfo_path = &debuginfo_path,
+};
+static Dwfl *session;
+
+static bool read_map(void)
+{
+    bool ok;
+
+    if (session == NULL)
+        session = dwfl_begin(&callbacks);
+    if (session == NULL)
+        return false;
+    dwfl_report_begin_add(session);
+    ok = dwfl_linux_proc_report(session, getpid()) == 0;
+    return dwfl_report_end(session, NULL, NULL) == 0 && ok;
+}
+
+static Dwfl_Module *find_module(Dwarf_Addr address)
+{
+    Dwfl_Module *module = session == NULL ? NULL : dwfl_addrmodule(session, address);
+
+    if (module == NULL && read_map())
+        module = dwfl_addrmodule(session, address);
+    return module;
+}
+
+/* Prints one frame; false if there is nothing to say that dladdr could not. */
+static bool print_with_debuginfo(FILE *out, Dwarf_Addr address)
+{
+    Dwfl_Module *module = find_module(address);
+    Dwfl_Line *line = module == NULL ? NULL : dwfl_module_getsrc(module, address);
+    const char *function = module == NULL ? NULL : dwfl_module_addrname(module, address);
+    const char *file = NULL;
+    Dwarf_Addr start = 0;
+    int number = 0;
+
+    if (line != NULL)
+        file = dwfl_lineinfo(line, NULL, &number, NULL, NULL, NULL);
+    if (file != NULL) {
+        fprintf(out, "at %s:%d, in %s\n", file, number, function == NULL ? "?" : function);
+    } else if (function != NULL) {
+        const char *path = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
+
+        fprintf(out, "at %s+0x%" PRIx64 ", in %s\n", path == NULL ? "?" : base_name(path),
+                (uint64_t)(address - start), function);
+    }
+    return file != NULL || function != NULL;
+}
+
+#else
+
+static bool print_with_debuginfo(FILE *out, uintptr_t address)
+{
+    (void)out;
+    (void)address;
+    return false;
+}
+
+#endif
+
+static void print_frame(FILE *out, void *return_address)
+{
+    /* The call is before the address that it returns to, and may be the last of its line. */
+    uintptr_t address = (uintptr_t)return_address - 1;
+    Dl_info info;
+
+    if (print_with_debuginfo(out, address))
+        return;
+    if (dladdr((void *)address, &info) == 0 || info.dli_fname == NULL) {
+        fprintf(out, "at %p\n", return_address);
+        return;
+    }
+    fprintf(out, "at %s+0x%" PRIxPTR, base_name(info.dli_fname),
+            address - (uintptr_t)info.dli_fbase);
+    fprintf(out, info.dli_sname == NULL ? "\n" : ", in %s\n", info.dli_sname);
+}
+
+static void render(void *arg)
+{
+    struct rendering *rendering = arg;
+    size_t size;
+    FILE *out = open_memstream(&rendering->text, &size);
+    bool failed;
+
+    if (out == NULL)
+        return;
+    pthread_mutex_lock(&lookup_lock);
+    for (size_t i = 0; i < rendering->n; i++)
+        print_frame(out, rendering->frames[i]);
+    pthread_mutex_unlock(&lookup_lock);
+    failed = ferror(out) != 0;
+    failed = fclose(out) != 0 || failed;
+    if (failed) {
+        free(rendering->text);
+        rendering->text = NULL;
+    }
+}
+
+char *yk_backtrace_text(void *const *frames, size_t n)
+{
+    struct rendering rendering = {.frames = frames, .n = n};
+
+    yk_on_big_stack(render, &rendering);
+    return rendering.text;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A host is the world as a runtime sees it: clock, entropy, poller, spawner. Everything above asks
+ * it and nobody else, so that a simulated world can take its place. Implementations: linux.c, sim.c.
+ */
+#ifndef YK_HOST_HOST_H
+#define YK_HOST_HOST_H
+
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <yoke/common.h>
+
+enum { YK_READABLE = 1, YK_WRITABLE = 2 };
+
+/*
+ * A descriptor that is watched, edge-triggered: after `ready` was called for an event it is called
+ * again only when the descriptor became ready anew. Owned by whoever added it.
+ */
+struct yk_watch {
+    int fd;
+    /* Runs on the scheduler's stack inside poll; may wake tasks, and add or remove watches. */
+    void (*ready)(struct yk_watch *watch, unsigned events);
+};
+
+/* What to execute. All strings are borrowed for the call. */
+struct yk_spawn {
+    const char *path;        /* executable; NULL: the running one */
+    char *const *argv;
+    int inherit_fd;          /* this descriptor becomes number `inherit_as` in the child */
+    int inherit_as;
+};
+
+struct yk_process {
+    pid_t pid;
+    int pidfd; /* readable when the process has ended; owned by the caller */
+};
+
+struct yk_exit {
+    int status; /* as waitpid gives it */
+    struct rusage usage;
+};
+
+struct yoke_host {
+    const struct yk_host_ops *ops;
+};
+
+struct yk_host_ops {
+    const char *name;
+    int64_t (*now)(struct yoke_host *host);  /* monotonic, ns */
+    int64_t (*wall)(struct yoke_host *host); /* since 1970, ns */
+    void (*entropy)(struct yoke_host *host, void *data, size_t size);
+
+    /*
+     * Waits until a watch is ready, wake() was called, or the clock reaches until_ns (0: only
+     * looks), and calls what is ready. With `external`, something outside of the runtime's view
+     * (a worker thread) will call wake(). 0, or -errno.
+     */
+    int (*poll)(struct yoke_host *host, int64_t until_ns, bool external);
+    void (*wake)(struct yoke_host *host); /* from any thread */
+
+    int (*watch_add)(struct yoke_host *host, struct yk_watch *watch); /* -EPERM: always ready */
+    void (*watch_remove)(struct yoke_host *host, struct yk_watch *watch);
+
+    int (*spawn)(struct yoke_host *host, const struct yk_spawn *spawn, struct yk_process *ret);
+    /* 1: reaped into *ret; 0: still running; -errno. Never blocks. */
+    int (*reap)(struct yoke_host *host, const struct yk_process *process, struct yk_exit *ret);
+    int (*kill)(struct yoke_host *host, const struct yk_process *process, int signal);
+
+    void (*free)(struct yoke_host *host);
+};
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Links over a stream transport. A sender writes by itself as long as nothing is queued, which
+ * saves a task switch on the common path; what the transport does not take is left to the writer
+ * task. Control messages are never held back; senders of values wait for room before they send,
+ * so that the queue is bounded by YK_LINK_QUEUE_MAX plus a frame per sender.
+ */
+#include "link/link.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+
+enum { READ_SIZE = 64 << 10 };
+
+int yk_link_init(struct yk_link *link, const struct yk_link_ops *ops, int fd)
+{
+    int rc;
+
+    memset(link, 0, sizeof *link);
+    link->ops = ops;
+    yk_list_init(&link->room);
+    yk_list_init(&link->flush);
+    yk_buffer_init(&link->in);
+    yk_buffer_init(&link->out);
+    yk_arena_init(&link->arena);
+    rc = yk_fd_init(&link->fd, fd);
+    if (rc < 0) {
+        close(fd);
+        return yoke_raise("yoke.Link", rc, "descriptor %d can't be watched: %s", fd, strerror(-rc));
+    }
+    return 0;
+}
+
+void yk_link_fini(struct yk_link *link)
+{
+    yk_assert(yk_list_empty(&link->room) && yk_list_empty(&link->flush));
+    yk_fd_fini(&link->fd);
+    close(link->fd.watch.fd);
+    yk_buffer_fini(&link->in);
+    yk_buffer_fini(&link->out);
+    yk_arena_fini(&link->arena);
+}
+
+static void fail(struct yk_link *link, int error)
+{
+    if (link->failed)
+        return;
+    link->failed = true;
+    link->error = error;
+    yk_buffer_consume(&link->out, yk_buffer_size(&link->out));
+    while (yk_wake_first(&link->room, -EPIPE))
+        continue;
+    while (yk_wake_first(&link->flush, 0))
+        continue;
+}
+
+/* Writes what the transport takes. */
+static void write_some(struct yk_link *link)
+{
+    while (!link->failed && yk_buffer_size(&link->out) > 0) {
+        ssize_t n = link->ops->send(link, link->out.data + link->out.start,
+                                    yk_buffer_size(&link->out));
+
+        if (n == -EAGAIN)
+            return;
+        if (n < 0) {
+            fail(link, (int)n);
+            return;
+        }
+        yk_buffer_consume(&link->out, (size_t)n);
+        if (yk_buffer_size(&link->out) < YK_LINK_QUEUE_MAX)
+            while (yk_wake_first(&link->room, 0))
+                continue;
+    }
+}
+
+int yk_link_send(struct yk_link *link, const struct yk_message *message)
+{
+    bool was_empty = yk_buffer_size(&link->out) == 0;
+    int rc;
+
+    if (link->failed)
+        return -EPIPE;
+    rc = yk_message_encode(&link->out, message, link->extensions);
+    if (rc < 0)
+        return rc;
+    if (was_empty)
+        write_some(link);
+    if (yk_buffer_size(&link->out) > 0)
+        yk_wake_first(&link->flush, 0);
+    return link->failed ? -EPIPE : 0;
+}
+
+int yk_link_wait_room(struct yk_link *link)
+{
+    while (!link->failed && yk_buffer_size(&link->out) >= YK_LINK_QUEUE_MAX) {
+        int rc = yk_wait_in(&link->room, "room on a link", NULL);
+
+        if (rc < 0)
+            return rc;
+    }
+    return link->failed ? -EPIPE : 0;
+}
+
+/* More bytes into `in`. 1, 0 at the end, or YOKE_CANCELLED, -ENOMEM. */
+static int read_some(struct yk_link *link)
+{
+    int rc = yk_buffer_reserve(&link->in, READ_SIZE);
+
+    if (rc < 0)
+        return yoke_raise("yoke.Link", rc, "no memory to receive");
+    for (;;) {
+        ssize_t n = link->ops->receive(link, link->in.data + link->in.end,
+                                       link->in.capacity - link->in.end);
+
+        if (n > 0) {
+            link->in.end += (size_t)n;
+            return 1;
+        }
+        if (n != -EAGAIN) {
+            if (n == 0 && yk_buffer_size(&link->in) > 0)
+                n = -ECONNRESET; /* the end came inside a frame */
+            fail(link, (int)n);
+            return 0;
+        }
+        rc = yk_fd_wait(&link->fd, YK_READABLE);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+int yk_link_receive(struct yk_link *link, struct yk_message *ret_message)
+{
+    const unsigned char *body;
+    size_t size;
+    int rc;
+
+    yk_buffer_consume(&link->in, link->in_used);
+    link->in_used = 0;
+    yk_arena_reset(&link->arena);
+    for (;;) {
+        rc = yk_frame_next(&link->in, &body, &size);
+        if (rc != 0)
+            break;
+        rc = read_some(link);
+        if (rc <= 0)
+            return rc;
+    }
+    if (rc > 0)
+        rc = yk_message_decode(&link->arena, body, size, ret_message);
+    if (rc < 0) {
+        fail(link, rc);
+        return rc;
+    }
+    link->in_used = 4 + size;
+    yk_completed_at_once(yk_runtime_current->current);
+    return 1;
+}
+
+/* The rest of the queue, for as long as the surrounding scope allows. */
+static int write_all(struct yk_link *link)
+{
+    int rc = 0;
+
+    while (rc == 0 && !link->failed && yk_buffer_size(&link->out) > 0) {
+        write_some(link);
+        if (!link->failed && yk_buffer_size(&link->out) > 0)
+            rc = yk_fd_wait(&link->fd, YK_WRITABLE);
+    }
+    return rc;
+}
+
+static int flush_before_end(struct yk_link *link)
+{
+    struct yoke_scope scope;
+    struct yoke_hold hold;
+    int rc;
+
+    yoke_hold(&hold);
+    rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
+                                     .name = "last flush",
+                                     .timeout_ns = YK_LINK_FLUSH_NS,
+                                     .shield = true,
+                                 });
+    if (rc == 0)
+        rc = write_all(link);
+    rc = yoke_scope_close(&scope, rc);
+    if (rc < 0)
+        yoke_clear(); /* the peer does not read: that it got nothing is for it to say */
+    return yoke_release(&hold);
+}
+
+int yk_link_writer(void *arg)
+{
+    struct yk_link *link = arg;
+    int rc = 0;
+
+    while (rc == 0 && !link->failed) {
+        rc = write_all(link);
+        if (rc == 0 && !link->failed && yk_buffer_size(&link->out) == 0)
+            rc = yk_wait_in(&link->flush, "messages to send", NULL);
+        if (rc == 0)
+            rc = yk_check_cancelled(yk_runtime_current->current);
+    }
+    return rc < 0 ? flush_before_end(link) : 0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A link: one framed, ordered connection to another actor over some transport. Messages go out in
+ * the order of yk_link_send; a link that failed once stays failed. Knows nothing of dialogs.
+ */
+#ifndef YK_LINK_LINK_H
+#define YK_LINK_LINK_H
+
+#include "io/fd.h"
+#include "wire/buffer.h"
+#include "wire/message.h"
+
+struct yk_link;
+
+/* One transport; src/link/<name>/. The descriptor is non-blocking and close-on-exec. */
+struct yk_link_ops {
+    const char *name;
+    /* As recv(2) and send(2): a count, 0 at the peer's end (receive), or -errno; never a signal. */
+    ssize_t (*receive)(struct yk_link *link, void *data, size_t size);
+    ssize_t (*send)(struct yk_link *link, const void *data, size_t size);
+};
+
+extern const struct yk_link_ops yk_link_unix;
+
+struct yk_link {
+    const struct yk_link_ops *ops;
+    struct yk_fd fd;       /* owns the descriptor */
+    struct yk_buffer in;
+    struct yk_buffer out;
+    size_t in_used;        /* bytes of the frame handed out last */
+    struct yk_arena arena; /* of the message handed out last */
+    struct yk_list room;   /* senders that wait for the queue to shrink */
+    struct yk_list flush;  /* the writer, waiting for something to write */
+    bool extensions;       /* both sides speak them */
+    bool failed;           /* no more can be sent */
+    int error;             /* why: 0 for the peer's end, or -errno */
+};
+
+/* Takes over the descriptor, also on failure. 0 or -errno with an error raised. */
+int yk_link_init(struct yk_link *link, const struct yk_link_ops *ops, int fd);
+void yk_link_fini(struct yk_link *link); /* nobody may be inside any of its calls */
+
+/*
+ * Queues a message and writes what the transport takes at once; never blocks. 0; -EPIPE if the
+ * link has failed (nothing raised); -ENOMEM, -EMSGSIZE, -EINVAL with an error raised: not queued.
+ */
+int yk_link_send(struct yk_link *link, const struct yk_message *message);
+
+/* Waits until the queue is short enough for another value. 0, YOKE_CANCELLED, or -EPIPE (not raised). */
+int yk_link_wait_room(struct yk_link *link);
+
+/*
+ * The next message, borrowed until the next call. 1; 0 when the peer has ended or the connection
+ * broke (link->error says); YOKE_CANCELLED; -EBADMSG, -EMSGSIZE with an error raised: the peer
+ * breaks the protocol, and nothing more can be read.
+ */
+int yk_link_receive(struct yk_link *link, struct yk_message *ret_message);
+
+/*
+ * Task body of the writer: writes the queue out whenever there is one, until it is cancelled; then
+ * it tries for YK_LINK_FLUSH_NS to get the rest out. Always returns 0.
+ */
+int yk_link_writer(void *link);
+
+#endif

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scheduler: ready ring, switching, parking, the loop.
+ *
+ * A task that stops running picks its successor and switches to it directly; the loop, on the
+ * stack of yoke_run's caller, gets its turn when nothing is ready or after YK_SWITCHES_PER_TURN
+ * switches, and then looks at descriptors and timers. The clock is read once per such turn.
+ *
+ * Invariants: a task is in the ready ring exactly while its state is READY; the ring has room for
+ * all tasks; `current` is RUNNING. A dead task's stack is given back by whoever runs next, since
+ * nobody can free the stack he stands on.
+ */
+#include "task/task.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/text.h"
+
+__thread struct yoke_runtime *yk_runtime_current;
+
+struct yk_task *yk_task_self_or_null(void)
+{
+    return yk_runtime_current != NULL ? yk_runtime_current->current : NULL;
+}
+
+struct yk_task *yk_task_self(const char *call)
+{
+    struct yk_task *task = yk_task_self_or_null();
+
+    if (__builtin_expect(task == NULL, 0))
+        yk_misuse(NULL, NULL, NULL,
+                  "%s called outside a task: it must run inside yoke_run or yoke_main", call);
+    return task;
+}
+
+int64_t yk_now(struct yoke_runtime *runtime)
+{
+    if (!runtime->now_valid) {
+        runtime->now_ns = runtime->host->ops->now(runtime->host);
+        runtime->now_valid = true;
+    }
+    return runtime->now_ns;
+}
+
+/* Grows the ring to hold one more task than now. 0 or -ENOMEM. */
+static int reserve_ready(struct yoke_runtime *runtime)
+{
+    size_t capacity = runtime->ready_capacity == 0 ? 64 : runtime->ready_capacity * 2;
+    struct yk_task **ready;
+
+    if (runtime->task_n < runtime->ready_capacity)
+        return 0;
+    ready = malloc(capacity * sizeof(*ready));
+    if (ready == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < runtime->ready_n; i++)
+        ready[i] = runtime->ready[(runtime->ready_first + i) & (runtime->ready_capacity - 1)];
+    free(runtime->ready);
+    runtime->ready = ready;
+    runtime->ready_first = 0;
+    runtime->ready_capacity = capacity;
+    return 0;
+}
+
+static inline void push_ready(struct yoke_runtime *runtime, struct yk_task *task)
+{
+    size_t mask = runtime->ready_capacity - 1;
+
+    runtime->ready[(runtime->ready_first + runtime->ready_n++) & mask] = task;
+    task->state = YK_TASK_READY;
+}
+
+static inline struct yk_task *pop_ready(struct yoke_runtime *runtime)
+{
+    size_t mask = runtime->ready_capacity - 1;
+    struct yk_task **first = &runtime->ready[runtime->ready_first];
+    struct yk_task *task = *first;
+
+    if (__builtin_expect(runtime->shuffle, 0)) {
+        size_t i = yk_random_next(&runtime->random) % runtime->ready_n;
+        struct yk_task **drawn = &runtime->ready[(runtime->ready_first + i) & mask];
+
+        task = *drawn;
+        *drawn = *first;
+    }
+    runtime->ready_first = (runtime->ready_first + 1) & mask;
+    runtime->ready_n--;
+    return task;
+}
+
+static void free_dead(struct yoke_runtime *runtime)
+{
+    struct yk_task *dead = runtime->dead;
+
+    if (__builtin_expect(dead == NULL, 1))
+        return;
+    runtime->dead = NULL;
+    yk_coro_fini(&dead->coro);
+    yk_stack_put(&runtime->stacks, (char *)dead + sizeof *dead);
+}
+
+static inline void become(struct yoke_runtime *runtime, struct yk_task *task)
+{
+    runtime->current = task;
+    task->state = YK_TASK_RUNNING;
+    task->budget = YK_CHECKPOINT_BUDGET;
+    yk_locus_current = &task->locus;
+}
+
+/* Switches from the calling task, which is parked, ready or done, to whoever is next. */
+static void switch_away(struct yk_task *task, bool last)
+{
+    struct yoke_runtime *runtime = task->runtime;
+    struct yk_coro *to = &runtime->loop;
+
+    if (runtime->ready_n > 0 && runtime->switches_left > 0) {
+        struct yk_task *next = pop_ready(runtime);
+
+        runtime->switches_left--;
+        become(runtime, next);
+        if (next == task)
+            return;
+        to = &next->coro;
+    } else {
+        runtime->current = NULL;
+        yk_locus_current = &runtime->loop_locus;
+    }
+    yk_coro_switch(&task->coro, to, last);
+    free_dead(runtime);
+}
+
+void yk_yield(struct yk_task *task)
+{
+    struct yoke_runtime *runtime = task->runtime;
+
+    push_ready(runtime, task);
+    switch_away(task, false);
+}
+
+int yk_park(struct yk_task *task, const char *waiting_for, yk_abort_fn abort, void *arg)
+{
+    yk_assert(task->state == YK_TASK_RUNNING);
+    task->state = YK_TASK_PARKED;
+    task->waiting_for = waiting_for;
+    task->abort = abort;
+    task->abort_arg = arg;
+    switch_away(task, false);
+    task->abort = NULL;
+    return task->wake_rc;
+}
+
+void yk_wake(struct yk_task *task, int rc)
+{
+    yk_assert(task->state == YK_TASK_PARKED);
+    task->wake_rc = rc;
+    task->abort = NULL;
+    push_ready(task->runtime, task);
+}
+
+static bool abort_wait(struct yk_task *task, void *arg)
+{
+    struct yk_wait *wait = arg;
+
+    (void)task;
+    yk_list_remove(&wait->node);
+    return true;
+}
+
+int yk_wait_in(struct yk_list *queue, const char *waiting_for, void *data)
+{
+    struct yk_wait wait = {.task = yk_runtime_current->current, .data = data};
+
+    yk_list_append(queue, &wait.node);
+    return yk_park(wait.task, waiting_for, abort_wait, &wait);
+}
+
+bool yk_wake_first(struct yk_list *queue, int rc)
+{
+    struct yk_list *node = yk_list_pop(queue);
+
+    if (node == NULL)
+        return false;
+    yk_wake(yk_container_of(node, struct yk_wait, node)->task, rc);
+    return true;
+}
+
+int yk_check_cancelled(struct yk_task *task)
+{
+    if (__builtin_expect(task->scope->effective, 0))
+        return yk_deliver(task);
+    return 0;
+}
+
+void yk_completed_at_once(struct yk_task *task)
+{
+    if (--task->budget == 0)
+        yk_yield(task);
+}
+
+/* The first frame of every task, on its own stack. */
+static void task_entry(void *arg)
+{
+    struct yk_task *task = arg;
+    struct yoke_runtime *runtime = task->runtime;
+    struct yoke_error *error;
+    int rc;
+
+    yk_coro_entered(&task->coro);
+    free_dead(runtime);
+    rc = task->fn(task->arg);
+    if (task->scope != &task->nursery->scope)
+        yk_misuse(task->site, "scope opened at", task->scope->site,
+                  "task %s ended with scope \"%s\" open", task->name, task->scope->name);
+    if (task->locus.hold != NULL)
+        yk_misuse(task->site, "hold at", task->locus.hold->site,
+                  "task %s ended inside yoke_hold", task->name);
+    error = yk_body_failure(task, NULL, rc, task->site);
+    yk_list_remove(&task->in_scope);
+    yk_nursery_child_done(task->nursery, task, error);
+    yoke_cause_unref(task->kept_cause);
+    yk_list_remove(&task->in_runtime);
+    runtime->task_n--;
+    task->state = YK_TASK_DONE;
+    runtime->dead = task;
+    switch_away(task, true);
+    __builtin_unreachable();
+}
+
+int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke_task_fn fn,
+                const char *name, void *arg, struct yk_task **ret_task)
+{
+    struct yoke_runtime *runtime = yk_runtime_current;
+    struct yk_task *parent = runtime->current;
+    struct yk_task *task;
+    char *low, *high;
+
+    if (reserve_ready(runtime) < 0 || yk_stack_get(&runtime->stacks, &low, &high) < 0)
+        return yoke_raise_at(site, NULL, "yoke.Spawn", ENOMEM,
+                             "no memory for the stack of task %s (%zu tasks run)", name,
+                             runtime->task_n);
+    task = (struct yk_task *)(void *)(high - sizeof *task);
+    memset(task, 0, sizeof *task);
+    task->runtime = runtime;
+    task->fn = fn;
+    task->arg = arg;
+    task->site = site;
+    task->nursery = nursery;
+    task->scope = &nursery->scope;
+    YK_TEXT_COPY(task->name, name);
+    task->locus.task_id = ++runtime->next_id;
+    task->locus.task_name = task->name;
+    task->locus.actor = &runtime->actor;
+    task->locus.stack_low = low;
+    task->locus.stack_high = high;
+    if (parent != NULL)
+        memcpy(task->locals, parent->locals, sizeof task->locals);
+    yk_coro_init(&task->coro, low, (char *)task, task_entry, task);
+    yk_list_append(&nursery->scope.tasks, &task->in_scope);
+    yk_list_append(&nursery->children, &task->in_nursery);
+    nursery->child_count++;
+    yk_list_append(&runtime->tasks, &task->in_runtime);
+    runtime->task_n++;
+    push_ready(runtime, task);
+    *ret_task = task;
+    return 0;
+}
+
+void yk_post(struct yoke_runtime *runtime, struct yk_post *post)
+{
+    struct yoke_host *host = runtime->host;
+    struct yk_post *head = atomic_load(&runtime->posts);
+
+    do
+        post->next = head;
+    while (!atomic_compare_exchange_weak(&runtime->posts, &head, post));
+    /* The runtime may run, and end, before this line. Its host is still there to be woken, since
+     * whoever posts is joined before a runtime lets go of its host. */
+    host->ops->wake(host);
+}
+
+void yk_run_posts(struct yoke_runtime *runtime)
+{
+    struct yk_post *posts = atomic_exchange(&runtime->posts, NULL);
+    struct yk_post *oldest = NULL;
+
+    while (posts != NULL) {
+        struct yk_post *next = posts->next;
+
+        posts->next = oldest;
+        oldest = posts;
+        posts = next;
+    }
+    while (oldest != NULL) {
+        struct yk_post *post = oldest;
+
+        oldest = post->next;
+        post->run(post);
+    }
+}
+
+/* Every task is parked and nothing outside can wake one: says who waits for what, and cancels. */
+static void deadlock(struct yoke_runtime *runtime)
+{
+    char reason[512] = "every task is blocked for ever:";
+    struct yk_cause_spec spec = {
+        .layer = YOKE_LAYER_TASK,
+        .kind = YOKE_CAUSE_DEADLOCK,
+        .reason = reason,
+    };
+
+    yk_list_for_each(node, &runtime->tasks) {
+        struct yk_task *task = yk_container_of(node, struct yk_task, in_runtime);
+        size_t used = strlen(reason);
+
+        snprintf(reason + used, sizeof reason - used, " %s (%s)", task->name, task->waiting_for);
+    }
+    if (runtime->deadlock_reported)
+        yk_misuse(NULL, NULL, NULL, "deadlock, and cancelling did not end it: %s", reason);
+    runtime->deadlock_reported = true;
+    yk_scope_cancel_with(&runtime->root.scope, &spec);
+}
+
+static void poll_world(struct yoke_runtime *runtime)
+{
+    int64_t until = 0;
+    int rc;
+
+    if (runtime->ready_n == 0 && yk_list_empty(&runtime->blocked_waiters)) {
+        until = yk_timers_next(&runtime->timers);
+        if (until == YOKE_NEVER && runtime->io_waits == 0 && runtime->external == 0) {
+            deadlock(runtime);
+            until = 0;
+        }
+    }
+    rc = runtime->host->ops->poll(runtime->host, until, runtime->external > 0);
+    yk_assert(rc == 0);
+    runtime->now_valid = false;
+    if (runtime->timers.n > 0)
+        yk_timers_expire(&runtime->timers, yk_now(runtime));
+    if (atomic_load_explicit(&runtime->posts, memory_order_relaxed) != NULL)
+        yk_run_posts(runtime);
+    if (runtime->ready_n == 0) {
+        struct yk_list *waiter = yk_list_pop(&runtime->blocked_waiters);
+
+        if (waiter != NULL)
+            yk_wake(yk_container_of(waiter, struct yk_wait, node)->task, 0);
+    }
+}
+
+/* Runs a task and its successors, and what they want run on this stack, until the loop's turn. */
+static void run_tasks(struct yoke_runtime *runtime)
+{
+    become(runtime, pop_ready(runtime));
+    while (runtime->current != NULL) {
+        void (*fn)(void *arg);
+
+        yk_coro_switch(&runtime->loop, &runtime->current->coro, false);
+        free_dead(runtime);
+        fn = runtime->big_stack_fn;
+        if (fn != NULL) {
+            fn(runtime->big_stack_arg);
+            runtime->big_stack_fn = NULL;
+        }
+    }
+}
+
+void yk_sched_on_big_stack(void (*fn)(void *arg), void *arg)
+{
+    struct yoke_runtime *runtime = yk_runtime_current;
+
+    if (runtime == NULL || runtime->current == NULL || runtime->big_stack_fn != NULL) {
+        fn(arg); /* on a thread's own stack already */
+        return;
+    }
+    runtime->big_stack_fn = fn;
+    runtime->big_stack_arg = arg;
+    yk_coro_switch(&runtime->current->coro, &runtime->loop, false);
+}
+
+void yk_sched_loop(struct yoke_runtime *runtime)
+{
+    while (runtime->root.child_count > 0) {
+        poll_world(runtime);
+        runtime->switches_left = YK_SWITCHES_PER_TURN;
+        if (runtime->ready_n > 0)
+            run_tasks(runtime);
+    }
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slabs double in size up to 64 MiB of address space, so that a million stacks take a few mappings
+ * and a small program takes little. With MADV_GUARD_INSTALL guard pages cost no mapping of their
+ * own; before Linux 6.13 each needs an mprotect, which splits the mapping: then about 32,000
+ * stacks is the limit of the default vm.max_map_count, and what fails is reported as -ENOMEM. A
+ * stack is never handed out unguarded.
+ *
+ * Stacks are given back to the kernel only with their runtime: an munmap per exit costs more than
+ * a spawn.
+ */
+#include "task/stack.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#ifdef YK_HAVE_VALGRIND
+#include <valgrind/valgrind.h>
+#endif
+
+#include "base/check.h"
+#include "base/limits.h"
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STACK_FACTOR 4 /* instrumented frames are several times larger */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define STACK_FACTOR 4
+#endif
+#endif
+#ifndef STACK_FACTOR
+#define STACK_FACTOR 1
+#endif
+
+enum { SLAB_FIRST = 16, SLAB_MAX = 1024 }; /* stacks per slab */
+
+struct yk_slab {
+    struct yk_slab *next;
+    char *memory;
+    size_t n;    /* stacks in it */
+    size_t used; /* carved so far */
+    unsigned *valgrind_ids;
+};
+
+/* A free stack keeps the chain in its top bytes, which are touched anyway. */
+struct free_stack {
+    struct free_stack *next;
+    char *high;
+};
+
+void yk_stacks_init(struct yk_stacks *stacks)
+{
+    memset(stacks, 0, sizeof *stacks);
+    stacks->page_size = (size_t)sysconf(_SC_PAGESIZE);
+    stacks->stack_size = (size_t)YK_STACK_SIZE * STACK_FACTOR;
+    stacks->guard_install = true;
+}
+
+void yk_stacks_fini(struct yk_stacks *stacks)
+{
+    while (stacks->slabs != NULL) {
+        struct yk_slab *slab = stacks->slabs;
+
+        stacks->slabs = slab->next;
+#ifdef YK_HAVE_VALGRIND
+        for (size_t i = 0; i < slab->used; i++)
+            VALGRIND_STACK_DEREGISTER(slab->valgrind_ids[i]);
+#endif
+        munmap(slab->memory, slab->n * stacks->stack_size);
+        free(slab->valgrind_ids);
+        free(slab);
+    }
+}
+
+static int slab_new(struct yk_stacks *stacks)
+{
+    size_t n = stacks->slabs == NULL ? SLAB_FIRST : stacks->slabs->n * 2;
+    struct yk_slab *slab = calloc(1, sizeof *slab);
+
+    if (slab == NULL)
+        return -ENOMEM;
+    slab->n = n > SLAB_MAX ? SLAB_MAX : n;
+    slab->valgrind_ids = calloc(slab->n, sizeof *slab->valgrind_ids);
+    slab->memory = mmap(NULL, slab->n * stacks->stack_size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (slab->memory == MAP_FAILED || slab->valgrind_ids == NULL) {
+        if (slab->memory != MAP_FAILED)
+            munmap(slab->memory, slab->n * stacks->stack_size);
+        free(slab->valgrind_ids);
+        free(slab);
+        return -ENOMEM;
+    }
+    /* A huge page would make every idle task resident with 2 MiB. Old kernels may refuse: fine. */
+    (void)madvise(slab->memory, slab->n * stacks->stack_size, MADV_NOHUGEPAGE);
+    slab->next = stacks->slabs;
+    stacks->slabs = slab;
+    return 0;
+}
+
+static int guard(struct yk_stacks *stacks, char *page)
+{
+    if (stacks->guard_install) {
+        if (madvise(page, stacks->page_size, MADV_GUARD_INSTALL) == 0)
+            return 0;
+        if (errno != EINVAL)
+            return -ENOMEM;
+        stacks->guard_install = false; /* an older kernel */
+    }
+    return mprotect(page, stacks->page_size, PROT_NONE) == 0 ? 0 : -ENOMEM;
+}
+
+int yk_stack_get(struct yk_stacks *stacks, char **ret_low, char **ret_high)
+{
+    struct free_stack *reused = stacks->free;
+    struct yk_slab *slab = stacks->slabs;
+    char *low;
+    int rc;
+
+    if (reused != NULL) {
+        stacks->free = reused->next;
+        stacks->free_n--;
+        *ret_high = reused->high;
+        *ret_low = reused->high - stacks->stack_size + stacks->page_size;
+        return 0;
+    }
+    if (slab == NULL || slab->used == slab->n) {
+        rc = slab_new(stacks);
+        if (rc < 0)
+            return rc;
+        slab = stacks->slabs;
+    }
+    low = slab->memory + slab->used * stacks->stack_size;
+    rc = guard(stacks, low);
+    if (rc < 0)
+        return rc;
+#ifdef YK_HAVE_VALGRIND
+    slab->valgrind_ids[slab->used] = (unsigned)VALGRIND_STACK_REGISTER(
+        low + stacks->page_size, low + stacks->stack_size);
+#endif
+    slab->used++;
+    *ret_low = low + stacks->page_size;
+    *ret_high = low + stacks->stack_size;
+    return 0;
+}
+
+void yk_stack_put(struct yk_stacks *stacks, char *high)
+{
+    struct free_stack *stack = (struct free_stack *)(void *)(high - sizeof *stack);
+
+    stack->high = high;
+    stack->next = stacks->free;
+    stacks->free = stack;
+    stacks->free_n++;
+}

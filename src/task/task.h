@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tasks and their runtime inside the library: the structs, parking and waking, and the few named
+ * hooks for the layers above (slots, external completions, the runtime's own nurseries).
+ *
+ * All of a runtime is touched by its thread alone, but for yk_post and what it names.
+ */
+#ifndef YK_TASK_TASK_H
+#define YK_TASK_TASK_H
+
+#include <yoke/nursery.h>
+#include <yoke/runtime.h>
+
+#include "base/list.h"
+#include "base/random.h"
+#include "error/error.h"
+#include "host/host.h"
+#include "task/coro.h"
+#include "task/stack.h"
+#include "task/timer.h"
+
+enum yk_task_state { YK_TASK_READY = 1, YK_TASK_RUNNING, YK_TASK_PARKED, YK_TASK_DONE };
+
+struct yk_task;
+
+/*
+ * Called when a parked task is to be cancelled. true: the wait is undone and had no effect; the
+ * task then wakes with YOKE_CANCELLED. false: refused, it sleeps on and will be woken by its waker.
+ */
+typedef bool (*yk_abort_fn)(struct yk_task *task, void *arg);
+
+/* The handshake of yoke_start, in the frame of the starter. */
+struct yk_start_handshake {
+    struct yoke_nursery *starting; /* where the child is until it has started */
+    struct yoke_nursery *target;
+    void *value;
+    bool done;
+};
+
+enum { YK_TASK_LOCALS = 2 };
+enum { YK_LOCAL_CONTEXT = 0 }; /* the context whose endpoint or body runs; actor layer */
+
+struct yk_task { /* at the top of its own stack */
+    struct yk_locus locus;
+    struct yk_coro coro;
+    struct yoke_runtime *runtime;
+    struct yoke_scope *scope;   /* innermost */
+    struct yk_list in_scope;    /* in scope->tasks */
+    struct yoke_nursery *nursery;
+    struct yk_list in_nursery;
+    struct yk_list in_runtime;
+    enum yk_task_state state;
+    unsigned budget; /* calls that may still complete at once before others run */
+    yk_abort_fn abort;
+    void *abort_arg;
+    const char *waiting_for; /* static text while parked */
+    int wake_rc;
+    void *wake_data; /* for the waker and the wait; no meaning here */
+    yoke_task_fn fn;
+    void *arg;
+    const struct yoke_site *site; /* where it was spawned */
+    struct yk_start_handshake *handshake;
+    struct yoke_cause *kept_cause; /* of the last cancelled scope it closed */
+    void *locals[YK_TASK_LOCALS];  /* inherited by tasks spawned from it */
+    char name[YK_TASK_NAME_MAX];
+};
+
+/* Something that completes outside the runtime's thread. */
+struct yk_post {
+    struct yk_post *next;
+    void (*run)(struct yk_post *post); /* on the scheduler's stack of the runtime's thread */
+};
+
+enum yk_slot { YK_SLOT_FDS, YK_SLOT_THREADS, YK_SLOT_SIGNALS, YK_SLOT_ACTOR, YK_SLOTS };
+
+struct yoke_runtime {
+    struct yoke_host *host;
+    struct yk_coro loop; /* the scheduler itself: the stack of yoke_run's caller */
+    struct yk_locus loop_locus;
+    struct yk_task *current; /* NULL: the loop runs */
+    struct yk_task **ready;  /* ring; as many places as there are tasks, so that waking never fails */
+    size_t ready_capacity;   /* a power of two */
+    size_t ready_first;
+    size_t ready_n;
+    unsigned switches_left;
+    bool now_valid;
+    int64_t now_ns;
+    struct yk_timers timers;
+    struct yk_stacks stacks;
+    struct yk_list tasks;
+    size_t task_n;
+    uint64_t next_id;
+    bool shuffle;
+    struct yk_random random;
+    uint64_t seed;
+    struct yk_list blocked_waiters; /* yoke_wait_all_tasks_blocked; links in their frames */
+    size_t io_waits;                /* waits that the poller may end */
+    _Atomic(struct yk_post *) posts; /* newest first; pushed by any thread */
+    size_t external;                /* posts that will still come */
+    bool deadlock_reported;
+    struct yoke_error *result; /* of the init task */
+    int result_rc;
+    struct yk_task *dead;           /* ended, its stack not yet given back */
+    struct yoke_nursery root;       /* of the init task, which owns the two below */
+    struct yoke_nursery *system;    /* outlives the main task: signal watching and the like */
+    struct yoke_nursery *main;      /* around the main task: services end with it */
+    struct yoke_actor_id actor;
+    struct {
+        void *data;
+        void (*fini)(void *data);
+    } slots[YK_SLOTS];
+    /* a call that is to run on the loop's stack, for the task `current` */
+    void (*big_stack_fn)(void *arg);
+    void *big_stack_arg;
+};
+
+/* A place in a queue of waiters, in the frame of the waiting call. */
+struct yk_wait {
+    struct yk_list node;
+    struct yk_task *task;
+    void *data;
+};
+
+extern __thread struct yoke_runtime *yk_runtime_current; /* NULL: none on this thread */
+
+/* The calling task. Outside a runtime this is misuse of `call`, and aborts. */
+struct yk_task *yk_task_self(const char *call);
+
+/* As above, or NULL. */
+struct yk_task *yk_task_self_or_null(void);
+
+/*
+ * The start of each blocking call: 0, or YOKE_CANCELLED with a Cancelled raised if the task is being
+ * cancelled. What the call does after that must not fail for cancellation unless it parks.
+ */
+int yk_check_cancelled(struct yk_task *task);
+
+/* The end of a blocking call that completed at once: lets others run when the budget is used up. */
+void yk_completed_at_once(struct yk_task *task);
+
+/*
+ * Blocks the calling task until yk_wake. Returns the rc given there, or YOKE_CANCELLED with the
+ * Cancelled in flight after `abort` said true. abort NULL: can't be cancelled.
+ */
+int yk_park(struct yk_task *task, const char *waiting_for, yk_abort_fn abort, void *arg);
+
+/* Makes a parked task ready; it must be parked. Never fails, never switches. */
+void yk_wake(struct yk_task *task, int rc);
+
+/* Puts the calling task behind the other ready ones. */
+void yk_yield(struct yk_task *task);
+
+int64_t yk_now(struct yoke_runtime *runtime);
+
+/*
+ * Waits in a queue of yk_wait; cancellable. The waker pops the node and calls yk_wake. `data` is
+ * for the waker.
+ */
+int yk_wait_in(struct yk_list *queue, const char *waiting_for, void *data);
+
+/* Wakes the first in such a queue with `rc`; false if there is none. */
+bool yk_wake_first(struct yk_list *queue, int rc);
+
+/* The scheduler's loop until the root nursery is empty; on the stack of yoke_run's caller. */
+void yk_sched_loop(struct yoke_runtime *runtime);
+void yk_sched_on_big_stack(void (*fn)(void *arg), void *arg);
+
+/* From any thread: runs post->run on the runtime's thread soon. */
+void yk_post(struct yoke_runtime *runtime, struct yk_post *post);
+void yk_run_posts(struct yoke_runtime *runtime); /* those that have come */
+
+/* Creates a task in a nursery. 0 or -ENOMEM with an error raised. */
+int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke_task_fn fn,
+                const char *name, void *arg, struct yk_task **ret_task);
+
+/* Recomputes what of a scope is being cancelled, and cancels tasks that have become so. */
+void yk_scope_update(struct yoke_scope *scope);
+
+/* Opens and closes a scope for the given task; what nurseries and scopes share. */
+void yk_scope_enter(struct yoke_scope *scope, struct yk_task *task, const char *name,
+                    const struct yoke_site *site, bool shield);
+void yk_scope_leave(struct yoke_scope *scope);
+int yk_scope_deadlines(struct yoke_scope *scope, int64_t timeout_ns, int64_t deadline_ns);
+
+/* Misuse unless `scope` is open and the calling task's innermost one. */
+void yk_scope_check_innermost(const struct yoke_scope *scope, struct yk_task *task,
+                              const struct yoke_site *here);
+
+/* Cancels with a ready cause made from `spec`, whose scope is filled in here. */
+void yk_scope_cancel_with(struct yoke_scope *scope, struct yk_cause_spec *spec);
+/* Cancels with a request that came from elsewhere; same id. */
+void yk_scope_cancel_cause(struct yoke_scope *scope, const struct yoke_cause *cause);
+
+/* A cause whose requester is not what runs now, but `who`. */
+struct yoke_cause *yk_cause_new_as(struct yk_locus *who, const struct yk_cause_spec *spec);
+
+/* Raises Cancelled in a task that is being cancelled. Returns YOKE_CANCELLED. */
+int yk_deliver(struct yk_task *task);
+
+/* What leaves a body: takes its unhandled failure out of flight, NULL if it has none. */
+struct yoke_error *yk_body_failure(struct yk_task *task, const struct yoke_error *at_open, int rc,
+                                   const struct yoke_site *site);
+
+/* A child task ended; takes over `error` (NULL: none). */
+void yk_nursery_child_done(struct yoke_nursery *nursery, struct yk_task *task,
+                           struct yoke_error *error);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The timers of a runtime: a 4-ary heap with inline keys, so that sifting touches one array. */
+#ifndef YK_TASK_TIMER_H
+#define YK_TASK_TIMER_H
+
+#include <yoke/scope.h> /* struct yk_timer */
+
+struct yk_timer_entry {
+    int64_t deadline_ns;
+    struct yk_timer *timer;
+};
+
+struct yk_timers {
+    struct yk_timer_entry *entries; /* the root at 0 */
+    size_t n;
+    size_t capacity;
+};
+
+void yk_timers_fini(struct yk_timers *timers);
+
+/* Arms it, or moves it if it is armed. 0; -ENOMEM: it is as it was. */
+int yk_timer_arm(struct yk_timers *timers, struct yk_timer *timer, int64_t deadline_ns);
+void yk_timer_disarm(struct yk_timers *timers, struct yk_timer *timer); /* fine if not armed */
+
+/* The earliest deadline; YOKE_NEVER if there is none. */
+static inline int64_t yk_timers_next(const struct yk_timers *timers)
+{
+    return timers->n == 0 ? YOKE_NEVER : timers->entries[0].deadline_ns;
+}
+
+/* Disarms and calls every timer with deadline <= now, earliest first. */
+void yk_timers_expire(struct yk_timers *timers, int64_t now_ns);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Actors: processes that are this program again, executed anew, with the socketpair they inherit.
+ * They inherit the processor that the benchmark is bound to as well; so do the processes of the
+ * floors.
+ */
+#include <errno.h>
+#include <yoke/actor.h>
+#include <yoke/context.h>
+#include <yoke/error.h>
+
+#include "../bench/bench.h"
+
+enum { CALLS = 5000, STARTS = 10, CANCELLED = 8, WARM = 1000, MESSAGES = 50000, MESSAGE = 64 };
+
+static const char payload[MESSAGE];
+static const struct yoke_actor_opts exposing = {.expose = "bench:*"};
+
+static int echo(struct yoke_context *ctx, struct yoke_value args)
+{
+    return yoke_context_return(ctx, yoke_value_get(args, "data"));
+}
+YOKE_ENDPOINT("bench:echo", echo);
+
+/* Streams as many messages as it is told to. */
+static int pour(struct yoke_context *ctx, struct yoke_value args)
+{
+    int64_t n;
+    int rc = yoke_value_int(yoke_value_get(args, "n"), "n", &n);
+
+    if (rc == 0)
+        rc = yoke_context_started(ctx, yoke_nil());
+    for (int64_t i = 0; rc == 0 && i < n; i++)
+        rc = yoke_stream_send(ctx, yoke_bin(payload, sizeof payload));
+    return rc;
+}
+YOKE_ENDPOINT("bench:pour", pour);
+
+static int call_echo(struct yoke_portal *portal)
+{
+    struct yoke_value *result = NULL;
+    struct yoke_value data = yoke_bin(payload, sizeof payload);
+    int rc = yoke_call(portal, "bench:echo", YOKE_MAP({"data", data}), &result);
+
+    if (rc == 0 && !yoke_value_equal(*result, data))
+        rc = yoke_raise("bench.Echo", EBADMSG, "the echo is not what was said");
+    yoke_value_free(result);
+    return rc;
+}
+
+static int calls(struct yoke_portal *portal, long n)
+{
+    int rc = 0;
+
+    for (long i = 0; rc == 0 && i < n; i++)
+        rc = call_echo(portal);
+    return rc;
+}
+
+/* Runs body(portal, ret) with one actor that is up. */
+static int with_actor(int (*body)(struct yoke_portal *portal, double *ret), double *ret)
+{
+    struct yoke_actor_nursery nursery;
+    struct yoke_portal *portal;
+    int rc = yoke_actor_nursery_open(&nursery, NULL);
+
+    if (rc == 0)
+        rc = yoke_actor_start(&nursery, "peer", &exposing, &portal);
+    if (rc == 0)
+        rc = body(portal, ret);
+    return yoke_actor_nursery_close(&nursery, rc);
+}
+
+static int measure_calls(struct yoke_portal *portal, double *ret_us)
+{
+    int rc = calls(portal, WARM);
+    int64_t begin = bench_now();
+
+    if (rc == 0)
+        rc = calls(portal, CALLS);
+    *ret_us = (double)(bench_now() - begin) / CALLS / 1e3;
+    return rc;
+}
+
+static int call_main(void *ret)
+{
+    return with_actor(measure_calls, ret);
+}
+
+static int call_value(double *ret)
+{
+    return yoke_run(call_main, ret, NULL);
+}
+
+static int call_once(struct yoke_portal *portal, double *ret)
+{
+    (void)ret;
+    return call_echo(portal);
+}
+
+static int starts(long n)
+{
+    int rc = 0;
+
+    for (long i = 0; rc == 0 && i < n; i++)
+        rc = with_actor(call_once, NULL);
+    return rc;
+}
+
+static int start_value(double *ret)
+{
+    double ns = 0;
+    int rc = bench_in_runtime(starts, STARTS, &ns);
+
+    *ret = ns / 1e3;
+    return rc;
+}
+
+static int cancel_main(void *arg)
+{
+    double *ret_ms = arg;
+    struct yoke_actor_nursery nursery;
+    struct yoke_portal *portal;
+    int64_t begin;
+    int rc = yoke_actor_nursery_open(&nursery, NULL);
+
+    for (int i = 0; rc == 0 && i < CANCELLED; i++) {
+        rc = yoke_actor_start(&nursery, "peer", &exposing, &portal);
+        if (rc == 0)
+            rc = call_echo(portal);
+    }
+    begin = bench_now();
+    rc = yoke_actor_nursery_close(&nursery, rc);
+    *ret_ms = (double)(bench_now() - begin) / 1e6;
+    return rc;
+}
+
+static int cancel_value(double *ret)
+{
+    return yoke_run(cancel_main, ret, NULL);
+}
+
+/* Receives n messages: 0; the peer's early end is an error. */
+static int receive(struct yoke_context *ctx, long n)
+{
+    struct yoke_value value;
+    int rc = 1;
+
+    for (long i = 0; rc > 0 && i < n; i++)
+        rc = yoke_stream_receive(ctx, &value);
+    if (rc == 0)
+        return yoke_raise("bench.Stream", EBADMSG, "the stream ended early");
+    return rc < 0 ? rc : 0;
+}
+
+static int measure_stream(struct yoke_portal *portal, double *ret_per_second)
+{
+    struct yoke_context ctx;
+    struct yoke_value args = YOKE_MAP({"n", yoke_int(WARM + MESSAGES)});
+    int64_t begin;
+    int rc = yoke_context_open(&ctx, portal, "bench:pour", args, NULL);
+
+    if (rc < 0)
+        return rc;
+    rc = receive(&ctx, WARM);
+    begin = bench_now();
+    if (rc == 0)
+        rc = receive(&ctx, MESSAGES);
+    *ret_per_second = MESSAGES / ((double)(bench_now() - begin) / 1e9);
+    return yoke_context_close(&ctx, rc, NULL);
+}
+
+static int stream_main(void *ret)
+{
+    return with_actor(measure_stream, ret);
+}
+
+static int stream_value(double *ret)
+{
+    return yoke_run(stream_main, ret, NULL);
+}
+
+const struct bench_case bench_actor_cases[] = {
+    {"call", "us", call_value, bench_raw_round_trip,
+     "64 bytes there and back on a socketpair, between two processes", false},
+    {"actor_start_exec", "us", start_value, bench_raw_start,
+     "an empty program spawned, its first byte read, reaped", false},
+    {"cancel_8", "ms", cancel_value, bench_raw_kill_8, "8 idle processes killed and reaped", false},
+    {"stream_64b", "messages/s", stream_value, bench_raw_stream,
+     "64 bytes a write on a socketpair, one way, between two processes", true},
+    {0},
+};

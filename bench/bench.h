@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the benchmarks share. A case has two samplers, the value and its floor: the cheapest way to
+ * get the same effect without yoke, or with less of it, measured in the same run on the same
+ * processor. Each sampler call is one repetition and warms up by itself.
+ */
+#ifndef YOKE_BENCH_H
+#define YOKE_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BENCH_REPETITIONS = 7 };
+
+struct bench_case {
+    const char *name;
+    const char *unit;
+    /* One repetition, in `unit`. 0; negative: an error is in flight, or it is -errno. */
+    int (*value)(double *ret);
+    int (*floor)(double *ret);
+    const char *floor_is; /* for the reader */
+    bool more_is_better;
+};
+
+/* Ended by a case without a name. */
+extern const struct bench_case bench_task_cases[];
+extern const struct bench_case bench_channel_cases[];
+extern const struct bench_case bench_actor_cases[];
+
+/* The repetitions of one sampler. */
+struct bench_samples {
+    double median;
+    double min;
+    double max;
+};
+
+struct bench_result {
+    const struct bench_case *of;
+    struct bench_samples value;
+    struct bench_samples floor;
+    double ratio;   /* how many times the value is worse than the floor */
+    bool has_go;
+    double go;
+};
+
+int64_t bench_now(void); /* monotonic, ns */
+
+/* Keeps the compiler from leaving out what makes `p` or what it points to. */
+static inline void bench_keep(const void *p)
+{
+    __asm__ volatile("" : : "r"(p) : "memory");
+}
+
+/*
+ * Times operation(n) after operation(n / 8 + 1): ns per one of n. The first runs both as the main
+ * task of a runtime of its own, the second on the thread's own stack. Negative: what it returned.
+ */
+int bench_in_runtime(int (*operation)(long n), long n, double *ret_ns);
+int bench_plain(int (*operation)(long n), long n, double *ret_ns);
+
+/* The median and the spread of n > 0 numbers, which get sorted. */
+struct bench_samples bench_median(double *samples, size_t n);
+
+/* The table, a row at a time, and the file: an array of objects. 0 or -errno. report.c */
+void bench_print_head(int processor);
+void bench_print_row(const struct bench_result *result);
+int bench_write_json(const char *path, const struct bench_result *results, size_t n);
+
+/* Floors made of bare coroutines: no scheduler, no scopes. coroutine.c */
+int bench_raw_switch(double *ret_ns);         /* one switch */
+int bench_raw_spawn_1(double *ret_ns);        /* init, switch, switch back, on one stack */
+int bench_raw_spawn_1000(double *ret_ns);     /* the same on 1000 stacks in turn */
+int bench_raw_resume_20k(double *ret_ms);     /* 20,000 parked coroutines run to their end */
+
+/* Floors made of bare processes: system calls only. process.c */
+int bench_raw_round_trip(double *ret_us);     /* 64 bytes there and back on a socketpair */
+int bench_raw_start(double *ret_us);          /* an empty program: spawned, first byte, reaped */
+int bench_raw_kill_8(double *ret_ms);         /* 8 idle processes killed and reaped */
+int bench_raw_stream(double *ret_per_second); /* messages of 64 bytes, one way */
+
+/*
+ * The same operations by a program in Go, in the same run, if `go` is installed and the table has
+ * the case. Builds and runs it for the named cases; to be called once. Then what it measured. go.c
+ */
+void bench_go_run(const char *const *names, size_t n);
+bool bench_go_value(const char *name, double *ret);
+
+#endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Floors made of bare processes: what the kernel asks for the same effect, by blocking system calls
+ * on plain descriptors. No child outlives a benchmark that is killed: each ends when its socket does.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../bench/bench.h"
+
+extern char **environ;
+
+enum { ROUND_TRIPS = 20000, MESSAGES = 200000, STARTS = 20, KILLED = 8, MESSAGE = 64 };
+
+struct peer {
+    pid_t pid;
+    int fd; /* our end of its socket */
+};
+
+/* All `size` bytes. 0; -EPIPE at the end; -errno. */
+static int read_all(int fd, char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = read(fd, data, size);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EPIPE;
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+static int write_all(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+static int echo(int fd)
+{
+    char message[MESSAGE];
+    int rc;
+
+    do {
+        rc = read_all(fd, message, sizeof message);
+        if (rc == 0)
+            rc = write_all(fd, message, sizeof message);
+    } while (rc == 0);
+    return rc == -EPIPE ? 0 : rc;
+}
+
+static int pour(int fd)
+{
+    char message[MESSAGE] = {0};
+    int rc;
+
+    do
+        rc = write_all(fd, message, sizeof message);
+    while (rc == 0);
+    return rc == -EPIPE || rc == -ECONNRESET ? 0 : rc;
+}
+
+/* A copy of this process that runs body on its end of a socketpair. 0 or -errno. */
+static int open_peer(struct peer *peer, int (*body)(int fd))
+{
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    peer->pid = fork();
+    if (peer->pid == 0) {
+        close(fds[0]);
+        _exit(body(fds[1]) == 0 ? 0 : 1);
+    }
+    close(fds[1]);
+    peer->fd = fds[0];
+    if (peer->pid < 0) {
+        int rc = -errno;
+
+        close(fds[0]);
+        return rc;
+    }
+    return 0;
+}
+
+static int reap(pid_t pid)
+{
+    int status;
+
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return WIFEXITED(status) && WEXITSTATUS(status) != 0 ? -ECHILD : 0;
+}
+
+static int close_peer(struct peer *peer)
+{
+    close(peer->fd);
+    return reap(peer->pid);
+}
+
+static int round_trip_fd;
+
+static int round_trips(long n)
+{
+    char message[MESSAGE] = {0};
+    int rc = 0;
+
+    for (long i = 0; rc == 0 && i < n; i++) {
+        rc = write_all(round_trip_fd, message, sizeof message);
+        if (rc == 0)
+            rc = read_all(round_trip_fd, message, sizeof message);
+    }
+    return rc;
+}
+
+int bench_raw_round_trip(double *ret_us)
+{
+    struct peer peer;
+    double ns = 0;
+    int rc = open_peer(&peer, echo);
+    int ended;
+
+    if (rc < 0)
+        return rc;
+    round_trip_fd = peer.fd;
+    rc = bench_plain(round_trips, ROUND_TRIPS, &ns);
+    ended = close_peer(&peer);
+    *ret_us = ns / 1e3;
+    return rc < 0 ? rc : ended;
+}
+
+int bench_raw_stream(double *ret_per_second)
+{
+    char buffer[64 << 10];
+    struct peer peer;
+    int64_t begin = 0;
+    size_t bytes = 0;
+    int rc = open_peer(&peer, pour);
+    int ended;
+
+    if (rc < 0)
+        return rc;
+    rc = read_all(peer.fd, buffer, sizeof buffer); /* it is up and pours */
+    begin = bench_now();
+    while (rc == 0 && bytes < (size_t)MESSAGES * MESSAGE) {
+        ssize_t n = read(peer.fd, buffer, sizeof buffer);
+
+        if (n > 0)
+            bytes += (size_t)n;
+        else if (n == 0 || errno != EINTR)
+            rc = n == 0 ? -EPIPE : -errno;
+    }
+    *ret_per_second = (double)bytes / MESSAGE / ((double)(bench_now() - begin) / 1e9);
+    ended = close_peer(&peer);
+    return rc < 0 ? rc : ended;
+}
+
+/* Spawns the empty program with a socket as its input and output. 0 or -errno. */
+static int spawn_empty(struct peer *peer, bool idle)
+{
+    char *argv[] = {(char *)YK_BENCH_EMPTY, idle ? (char *)"idle" : NULL, NULL};
+    posix_spawn_file_actions_t actions;
+    int fds[2];
+    int rc;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    rc = -posix_spawn_file_actions_init(&actions);
+    if (rc == 0) {
+        rc = -posix_spawn_file_actions_adddup2(&actions, fds[1], STDIN_FILENO);
+        if (rc == 0)
+            rc = -posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
+        if (rc == 0)
+            rc = -posix_spawn(&peer->pid, YK_BENCH_EMPTY, &actions, NULL, argv, environ);
+        posix_spawn_file_actions_destroy(&actions);
+    }
+    close(fds[1]);
+    if (rc < 0)
+        close(fds[0]);
+    else
+        peer->fd = fds[0];
+    return rc;
+}
+
+static int starts(long n)
+{
+    int rc = 0;
+
+    for (long i = 0; rc == 0 && i < n; i++) {
+        struct peer peer;
+        char byte;
+        int ended;
+
+        rc = spawn_empty(&peer, false);
+        if (rc < 0)
+            break;
+        rc = read_all(peer.fd, &byte, 1);
+        ended = close_peer(&peer);
+        rc = rc < 0 ? rc : ended;
+    }
+    return rc;
+}
+
+int bench_raw_start(double *ret_us)
+{
+    double ns = 0;
+    int rc = bench_plain(starts, STARTS, &ns);
+
+    *ret_us = ns / 1e3;
+    return rc;
+}
+
+int bench_raw_kill_8(double *ret_ms)
+{
+    struct peer peers[KILLED];
+    int64_t begin;
+    int n = 0;
+    int rc = 0;
+
+    while (rc == 0 && n < KILLED) {
+        char byte;
+
+        rc = spawn_empty(&peers[n], true);
+        if (rc == 0)
+            rc = read_all(peers[n++].fd, &byte, 1);
+    }
+    begin = bench_now();
+    for (int i = 0; i < n; i++)
+        if (kill(peers[i].pid, SIGKILL) < 0)
+            rc = -errno;
+    for (int i = 0; i < n; i++) {
+        int ended = reap(peers[i].pid);
+
+        rc = rc < 0 ? rc : ended;
+    }
+    *ret_ms = (double)(bench_now() - begin) / 1e6;
+    for (int i = 0; i < n; i++)
+        close(peers[i].fd);
+    return rc;
+}

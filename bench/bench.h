@@ -39,7 +39,7 @@ struct bench_result {
     const struct bench_case *of;
     struct bench_samples value;
     struct bench_samples floor;
-    double ratio;   /* how many times the value is worse than the floor */
+    double ratio; /* how many times the value is worse than the floor */
     bool has_go;
     double go;
 };
@@ -68,10 +68,10 @@ void bench_print_row(const struct bench_result *result);
 int bench_write_json(const char *path, const struct bench_result *results, size_t n);
 
 /* Floors made of bare coroutines: no scheduler, no scopes. coroutine.c */
-int bench_raw_switch(double *ret_ns);         /* one switch */
-int bench_raw_spawn_1(double *ret_ns);        /* init, switch, switch back, on one stack */
-int bench_raw_spawn_1000(double *ret_ns);     /* the same on 1000 stacks in turn */
-int bench_raw_resume_20k(double *ret_ms);     /* 20,000 parked coroutines run to their end */
+int bench_raw_switch(double *ret_ns);     /* one switch */
+int bench_raw_spawn_1(double *ret_ns);    /* init, switch, switch back, on one stack */
+int bench_raw_spawn_1000(double *ret_ns); /* the same on 1000 stacks in turn */
+int bench_raw_resume_20k(double *ret_ms); /* 20,000 parked coroutines run to their end */
 
 /* Floors made of bare processes: system calls only. process.c */
 int bench_raw_round_trip(double *ret_us);     /* 64 bytes there and back on a socketpair */

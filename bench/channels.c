@@ -102,6 +102,7 @@ static int ring_floor(double *ret)
 
 const struct bench_case bench_channel_cases[] = {
     {"chan_rendezvous", "ns", rendezvous_value, bench_raw_switch, "a bare coroutine switch", false},
-    {"chan_buffered", "ns", buffered_value, ring_floor, "an item copied into a ring and out", false},
+    {"chan_buffered", "ns", buffered_value, ring_floor, "an item copied into a ring and out",
+     false},
     {0},
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Floors made of bare processes: what the kernel asks for the same effect, by blocking system calls
- * on plain descriptors. No child outlives a benchmark that is killed: each ends when its socket does.
+ * on plain descriptors. No child outlives a benchmark that is killed: each ends when its socket
+ * does.
  */
 #include <errno.h>
 #include <fcntl.h>

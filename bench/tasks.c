@@ -93,7 +93,8 @@ static int spawn_1000_value(double *ret)
     return bench_in_runtime(spawns_of_1000, SPAWNS, ret);
 }
 
-/* In bytes, exact: statm may lag behind by what each processor has not yet added up. 0 or -errno. */
+/* In bytes, exact: statm may lag behind by what each processor has not yet added up. 0 or -errno.
+ */
 static int resident(double *ret)
 {
     char line[256];

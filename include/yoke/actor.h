@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Actors: runtimes as nodes of a tree, by default one process each. An actor nursery starts them,
- * supervises, cancels and reaps them; a portal is a handle on one, through which contexts are opened
+ * supervises, cancels and reaps them; a portal is a handle on one, through which contexts are
+ * opened
  * (<yoke/context.h>). A child exposes only the endpoints that it was told to.
  *
  * An actor serves until its nursery closes: closing is its orderly end. The ladder of its teardown
@@ -26,16 +27,16 @@ struct yk_actor_child;
 struct yoke_main_opts {
     int argc; /* as given to main; required */
     char **argv;
-    void *arg; /* for the main function */
+    void *arg;        /* for the main function */
     const char *name; /* of the root actor; NULL: "root" */
 };
 
 /*
  * The main() of a program: runs fn(opts->arg) as the main task of the root actor, with SIGINT and
- * SIGTERM cancelling it with an os cause. Errors that reach it are reported on stderr with the whole
- * chain. Returns the exit status: what fn returned, if 0 to 125; 1 for an error; 128 + n if signal
- * n cancelled it. In a process that was started as an actor it serves instead, and never calls fn.
- * Call it first thing in main.
+ * SIGTERM cancelling it with an os cause. Errors that reach it are reported on stderr with the
+ * whole chain. Returns the exit status: what fn returned, if 0 to 125; 1 for an error; 128 + n if
+ * signal n cancelled it. In a process that was started as an actor it serves instead, and never
+ * calls fn. Call it first thing in main.
  */
 #define yoke_main(fn, ...) yoke_main_at(YOKE_HERE, (fn), #fn, __VA_ARGS__)
 YOKE_API int yoke_main_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name,
@@ -47,7 +48,7 @@ YOKE_API int yoke_main_at(const struct yoke_site *site, yoke_task_fn fn, const c
  */
 YOKE_API void yoke_serve_if_spawned(int argc, char **argv);
 
-struct yoke_actor_nursery { /* lives in the caller's frame; every field is private */
+struct yoke_actor_nursery {    /* lives in the caller's frame; every field is private */
     struct yoke_nursery tasks; /* one supervising task per child */
     struct yk_list children;
     bool closing;
@@ -60,9 +61,9 @@ struct yoke_actor_nursery_opts {
 /* Opens an actor nursery in the calling task; nests with scopes. Close it in any case. */
 #define yoke_actor_nursery_open(nursery, ...)                                                      \
     yoke_actor_nursery_open_at(YOKE_HERE, (nursery), __VA_ARGS__)
-YOKE_API YOKE_MUST_CHECK int
-yoke_actor_nursery_open_at(const struct yoke_site *site, struct yoke_actor_nursery *nursery,
-                           const struct yoke_actor_nursery_opts *opts);
+YOKE_API YOKE_MUST_CHECK int yoke_actor_nursery_open_at(const struct yoke_site *site,
+                                                        struct yoke_actor_nursery *nursery,
+                                                        const struct yoke_actor_nursery_opts *opts);
 
 /*
  * Ends all its actors in parallel and waits until they are reaped. Returns as yoke_nursery_close:
@@ -80,7 +81,7 @@ YOKE_API struct yoke_scope *yoke_actor_nursery_scope(struct yoke_actor_nursery *
 struct yoke_actor_opts {
     const char *expose; /* endpoints it may serve: patterns as of fnmatch(3), separated by spaces,
                            such as "sum:* admin:ping"; NULL: none */
-    const char *executable; /* NULL: the running one */
+    const char *executable;    /* NULL: the running one */
     int64_t start_timeout_ns;  /* until it is up; 0: 10 s */
     int64_t cancel_timeout_ns; /* from the cancel request to SIGTERM; 0: 3 s */
     int64_t term_timeout_ns;   /* from SIGTERM to SIGKILL; 0: 1 s */
@@ -100,8 +101,9 @@ YOKE_API YOKE_MUST_CHECK int yoke_actor_start_at(const struct yoke_site *site,
                                                  struct yoke_portal **ret_portal);
 
 /*
- * What the calling actor itself serves to its peers, as in yoke_actor_opts.expose; replaces what was
- * said before. A started actor begins with what its parent told it, a root with nothing. 0 or -ENOMEM.
+ * What the calling actor itself serves to its peers, as in yoke_actor_opts.expose; replaces what
+ * was said before. A started actor begins with what its parent told it, a root with nothing. 0 or
+ * -ENOMEM.
  */
 YOKE_API YOKE_MUST_CHECK int yoke_actor_expose(const char *patterns);
 
@@ -127,8 +129,9 @@ YOKE_API void yoke_portal_cancel_actor_at(const struct yoke_site *site, struct y
 YOKE_API void yoke_actor_cancel_self_at(const struct yoke_site *site, const char *reason);
 
 /*
- * Waits until a child actor's process has ended and was reaped. 0, and how it ended: `ret_status` as
- * of waitpid(2), and what it used; either may be NULL. -ECHILD if it is not a child of the caller.
+ * Waits until a child actor's process has ended and was reaped. 0, and how it ended: `ret_status`
+ * as of waitpid(2), and what it used; either may be NULL. -ECHILD if it is not a child of the
+ * caller.
  */
 YOKE_API YOKE_MUST_CHECK int yoke_portal_wait(struct yoke_portal *portal, int *ret_status,
                                               struct rusage *ret_usage);

@@ -39,7 +39,8 @@ struct yk_dialog;
  */
 typedef int (*yoke_endpoint_fn)(struct yoke_context *ctx, struct yoke_value args);
 
-/* Makes fn known as "namespace:function"; at file level. Whether it is exposed is decided per actor. */
+/* Makes fn known as "namespace:function"; at file level. Whether it is exposed is decided per
+ * actor. */
 #define YOKE_ENDPOINT(endpoint_name, fn)                                                           \
     static struct yoke_endpoint yoke_endpoint_##fn = {(endpoint_name), (fn), NULL};                \
     __attribute__((constructor)) static void yoke_endpoint_register_##fn(void)                     \
@@ -63,7 +64,7 @@ struct yoke_context { /* the opener's lives in its frame; every field is private
 };
 
 struct yoke_context_opts {
-    unsigned window;          /* values the peer may send ahead of receiving; 0: 64 */
+    unsigned window;             /* values the peer may send ahead of receiving; 0: 64 */
     int64_t teardown_timeout_ns; /* how long close waits for a cancelled peer; 0: 5 s */
 };
 
@@ -81,7 +82,8 @@ YOKE_API YOKE_MUST_CHECK int yoke_context_open_at(const struct yoke_site *site,
                                                   struct yoke_value args,
                                                   const struct yoke_context_opts *opts);
 
-/* Opener: what the peer gave to yoke_context_started; nil if it returned at once. Borrowed till close. */
+/* Opener: what the peer gave to yoke_context_started; nil if it returned at once. Borrowed till
+ * close. */
 YOKE_API struct yoke_value yoke_context_first(const struct yoke_context *ctx);
 
 /*
@@ -97,7 +99,8 @@ YOKE_API struct yoke_value yoke_context_first(const struct yoke_context *ctx);
  *   a scope around was cancelled               YOKE_CANCELLED, unless the peer raised E
  *   the peer's process died, the link broke    YOKE_EDIED, YOKE_ELINK
  *
- * `ret_outcome` (may be NULL) always gets how the peer ended, to be freed; NULL only without memory.
+ * `ret_outcome` (may be NULL) always gets how the peer ended, to be freed; NULL only without
+ * memory.
  */
 #define yoke_context_close(ctx, rc, ret_outcome)                                                   \
     yoke_context_close_at(YOKE_HERE, (ctx), (rc), (ret_outcome))
@@ -106,8 +109,8 @@ YOKE_API YOKE_MUST_CHECK int yoke_context_close_at(const struct yoke_site *site,
                                                    struct yoke_outcome **ret_outcome);
 
 /*
- * Either side: asks for the end of this context's remote task (opener) or of itself (endpoint), with
- * a context-layer cause. Never waits, never fails. Any task of the actor may call it.
+ * Either side: asks for the end of this context's remote task (opener) or of itself (endpoint),
+ * with a context-layer cause. Never waits, never fails. Any task of the actor may call it.
  */
 #define yoke_context_cancel(ctx, reason) yoke_context_cancel_at(YOKE_HERE, (ctx), (reason))
 YOKE_API void yoke_context_cancel_at(const struct yoke_site *site, struct yoke_context *ctx,
@@ -117,10 +120,13 @@ YOKE_API void yoke_context_cancel_at(const struct yoke_site *site, struct yoke_c
  * Endpoint: reports that it has started, with a first value for the opener. Once; a second call, or
  * one by the opener, is -EINVAL. 0; -EINVAL for a value that can't be encoded; YOKE_CANCELLED.
  */
-YOKE_API YOKE_MUST_CHECK int yoke_context_started(struct yoke_context *ctx, struct yoke_value first);
+YOKE_API YOKE_MUST_CHECK int yoke_context_started(struct yoke_context *ctx,
+                                                  struct yoke_value first);
 
-/* Endpoint: sets the result that the opener gets if the endpoint then returns >= 0. 0 or an error. */
-YOKE_API YOKE_MUST_CHECK int yoke_context_return(struct yoke_context *ctx, struct yoke_value result);
+/* Endpoint: sets the result that the opener gets if the endpoint then returns >= 0. 0 or an error.
+ */
+YOKE_API YOKE_MUST_CHECK int yoke_context_return(struct yoke_context *ctx,
+                                                 struct yoke_value result);
 
 /* The actor on the other side. */
 YOKE_API const struct yoke_actor_id *yoke_context_peer(const struct yoke_context *ctx);
@@ -156,8 +162,9 @@ YOKE_API YOKE_MUST_CHECK int yoke_call_at(const struct yoke_site *site, struct y
 /* How the peer of a context ended. Everything returned is borrowed from `outcome`. */
 YOKE_API struct yoke_value yoke_outcome_result(const struct yoke_outcome *outcome); /* or nil */
 YOKE_API bool yoke_outcome_cancel_called(const struct yoke_outcome *outcome); /* by this side */
-YOKE_API bool yoke_outcome_cancel_acked(const struct yoke_outcome *outcome);  /* the peer answered */
-YOKE_API bool yoke_outcome_cancelled(const struct yoke_outcome *outcome); /* the peer was, by anyone */
+YOKE_API bool yoke_outcome_cancel_acked(const struct yoke_outcome *outcome); /* the peer answered */
+YOKE_API bool yoke_outcome_cancelled(
+    const struct yoke_outcome *outcome); /* the peer was, by anyone */
 YOKE_API const struct yoke_cause *yoke_outcome_cause(const struct yoke_outcome *outcome);
 YOKE_API const struct yoke_error *yoke_outcome_error(const struct yoke_outcome *outcome);
 YOKE_API void yoke_outcome_free(struct yoke_outcome *outcome);

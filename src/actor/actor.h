@@ -33,14 +33,14 @@ struct yoke_portal {
     size_t refs;
     struct yk_actor *actor;
     struct yk_link link;
-    struct yoke_actor_id id;   /* of the peer; known once `up` */
-    bool up;                   /* its Aid has come */
-    struct yoke_error *lost;   /* why nothing comes any more; shared by all who wait */
+    struct yoke_actor_id id; /* of the peer; known once `up` */
+    bool up;                 /* its Aid has come */
+    struct yoke_error *lost; /* why nothing comes any more; shared by all who wait */
     struct yk_list dialogs[YK_DIALOG_BUCKETS];
-    struct yk_list waiters;    /* for `up`, and for dialogs to end */
+    struct yk_list waiters;       /* for `up`, and for dialogs to end */
     struct yk_actor_child *child; /* NULL: not our child */
-    bool end_expected;         /* this actor asked it to end */
-    bool end_told;             /* a context has already told of its cancellation */
+    bool end_expected;            /* this actor asked it to end */
+    bool end_told;                /* a context has already told of its cancellation */
 };
 
 /* A value that was received, in the order of receipt. */
@@ -61,19 +61,19 @@ struct yk_dialog {
     struct yk_list senders;
     struct yk_list items;
     size_t items_n;
-    struct yk_item *lent;     /* what the last receive handed out */
-    bool started;             /* Started came, or was sent */
-    bool peer_stopped;        /* the peer has ended its direction */
-    bool stopped;             /* this side has */
-    bool finished;            /* the peer's terminal message came, or the peer is lost */
-    bool returned;            /* it was Return */
-    bool draining;            /* close waits: values are dropped */
+    struct yk_item *lent; /* what the last receive handed out */
+    bool started;         /* Started came, or was sent */
+    bool peer_stopped;    /* the peer has ended its direction */
+    bool stopped;         /* this side has */
+    bool finished;        /* the peer's terminal message came, or the peer is lost */
+    bool returned;        /* it was Return */
+    bool draining;        /* close waits: values are dropped */
     struct yoke_value *first;
-    struct yoke_value *result; /* opener: received; endpoint: to be sent */
-    struct yoke_error *error;  /* opener: the peer's, owned */
-    int64_t credit;            /* values that may still be sent */
-    unsigned window;           /* what this side grants */
-    unsigned consumed;         /* received values not granted anew yet */
+    struct yoke_value *result;  /* opener: received; endpoint: to be sent */
+    struct yoke_error *error;   /* opener: the peer's, owned */
+    int64_t credit;             /* values that may still be sent */
+    unsigned window;            /* what this side grants */
+    unsigned consumed;          /* received values not granted anew yet */
     struct yoke_cause *request; /* opener: our own cancel request */
     bool cancel_acked;
     struct yoke_cause *pending_cancel; /* endpoint: a request that came before its task ran */
@@ -110,7 +110,8 @@ int yk_portal_wait_up(struct yoke_portal *portal);
 /* Nothing will come any more: ends all dialogs with this error. Takes over the reference. Once. */
 void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error);
 
-/* Sends, and on failure of the link does nothing: its reader will tell. Errors of encoding are raised. */
+/* Sends, and on failure of the link does nothing: its reader will tell. Errors of encoding are
+ * raised. */
 int yk_portal_send(struct yoke_portal *portal, const struct yk_message *message);
 
 /* Sends a request to cancel the dialog `target_cid`, or with NULL the whole actor. */
@@ -126,7 +127,8 @@ void yk_dialog_free(struct yk_dialog *dialog);
 struct yk_dialog *yk_dialog_find(struct yoke_portal *portal, const char *cid);
 void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message);
 /* The peer's end: a shared or own error, taken over; NULL: it returned. */
-void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error, enum yoke_cause_kind kind);
+void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error,
+                      enum yoke_cause_kind kind);
 void yk_dialog_changed(struct yk_dialog *dialog); /* wakes who waits for its state */
 /* Received values are dropped from now on, and the peer may send without end. */
 void yk_dialog_drain(struct yk_dialog *dialog);

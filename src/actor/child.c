@@ -6,8 +6,8 @@
  *
  * Whatever happens, the supervisor does not end before the process is reaped: nothing outlives its
  * scope. The ladder: contexts that are being cancelled may end first, then cancel request, SIGTERM,
- * SIGKILL; each rung but the last is bounded. A process in uninterruptible sleep outlasts SIGKILL, and
- * is waited for: the kernel leaves no other choice.
+ * SIGKILL; each rung but the last is bounded. A process in uninterruptible sleep outlasts SIGKILL,
+ * and is waited for: the kernel leaves no other choice.
  */
 #include "actor/child.h"
 
@@ -16,7 +16,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,8 +32,9 @@ static struct yoke_host *host_of(const struct yk_actor_child *child)
 
 static bool is_name(const char *name)
 {
-    return name != NULL && name[0] != '\0' && strlen(name) < sizeof((struct yoke_actor_id *)0)->name
-           && strpbrk(name, "'\"\\\n") == NULL;
+    return name != NULL && name[0] != '\0' &&
+           strlen(name) < sizeof((struct yoke_actor_id *)0)->name &&
+           strpbrk(name, "'\"\\\n") == NULL;
 }
 
 struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const char *name,
@@ -62,8 +62,8 @@ struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const ch
     child->portal = yk_portal_new(actor);
     child->expose = strdup(opts->expose != NULL ? opts->expose : "");
     child->executable = opts->executable != NULL ? strdup(opts->executable) : NULL;
-    if (child->portal == NULL || child->expose == NULL
-        || (opts->executable != NULL && child->executable == NULL)) {
+    if (child->portal == NULL || child->expose == NULL ||
+        (opts->executable != NULL && child->executable == NULL)) {
         if (child->portal != NULL)
             yoke_raise("yoke.Actor", ENOMEM, "no memory for actor %s", name);
         yk_child_free(child);
@@ -115,8 +115,8 @@ static int spawn_with(struct yk_actor_child *child, int fd)
     const struct yoke_runtime *runtime = child->portal->actor->runtime;
     char uid[160], parent_pid[16], fd_text[16];
     char *argv[] = {
-        child->id.name,  "-m",         "yoke._child",    "--uid",    uid,
-        "--parent_fd", fd_text, "--parent_pid", parent_pid, NULL,
+        child->id.name, "-m",    "yoke._child",  "--uid",    uid,
+        "--parent_fd",  fd_text, "--parent_pid", parent_pid, NULL,
     };
     struct yk_spawn spawn = {
         .path = child->executable,
@@ -164,9 +164,10 @@ static int spawn_process(struct yk_actor_child *child)
     int fds[2];
     int rc;
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
-        return yoke_raise("yoke.Spawn", errno, "actor %s: socketpair: %s", child->id.name,
-                          strerror(errno));
+    rc = yk_link_unix_pair(fds);
+    if (rc < 0)
+        return yoke_raise("yoke.Spawn", rc, "actor %s: socketpair: %s", child->id.name,
+                          strerror(-rc));
     rc = yk_link_init(&child->portal->link, &yk_link_unix, fds[0]); /* takes fds[0] over */
     if (rc < 0) {
         close(fds[1]);
@@ -243,13 +244,14 @@ static struct yoke_error *died(const struct yk_actor_child *child, const char *w
     const struct rusage *usage = &child->exit.usage;
     char how[96];
 
-    return yk_error_make(YOKE_HERE, "yoke.ActorDied", YOKE_EDIED,
-                         "actor %s (pid %d) %s%s; it used %ld.%03ld s of processor time, %ld KiB of "
-                         "memory",
-                         child->id.name, (int)child->id.pid, describe_exit(child, how, sizeof how),
-                         when, (long)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec),
-                         (long)((usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1000 % 1000),
-                         usage->ru_maxrss);
+    return yk_error_make(
+        YOKE_HERE, "yoke.ActorDied", YOKE_EDIED,
+        "actor %s (pid %d) %s%s; it used %ld.%03ld s of processor time, %ld KiB of "
+        "memory",
+        child->id.name, (int)child->id.pid, describe_exit(child, how, sizeof how), when,
+        (long)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec),
+        (long)((usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1000 % 1000),
+        usage->ru_maxrss);
 }
 
 /* Waits until an event is set, whatever happens around, at most so long. 0; 1: not in time. */
@@ -321,7 +323,8 @@ static void ask(struct yk_actor_child *child, const struct yoke_error *failure)
     yoke_cause_unref(cause);
 }
 
-/* The ladder; on return the process has ended. Returns how high it was climbed: 0, SIGTERM, SIGKILL. */
+/* The ladder; on return the process has ended. Returns how high it was climbed: 0, SIGTERM,
+ * SIGKILL. */
 static int climb(struct yk_actor_child *child, const struct yoke_error *failure)
 {
     struct yoke_host *host = host_of(child);
@@ -379,8 +382,8 @@ static int wait_end(struct yk_actor_child *child)
 {
     int rc = 0;
 
-    while (rc == 0 && !yoke_event_is_set(&child->process_ended)
-           && !yoke_event_is_set(&child->link_ended))
+    while (rc == 0 && !yoke_event_is_set(&child->process_ended) &&
+           !yoke_event_is_set(&child->link_ended))
         rc = yk_wait_in(&child->waiters, "an actor to end", NULL);
     return rc;
 }
@@ -406,7 +409,8 @@ static int live(struct yk_actor_child *child, int rc, int *ret_rung)
         if (failure != NULL)
             rc = yk_flight_raise(yk_locus(), failure);
     }
-    /* What it sent before its end comes first. No descendant holds the link: it is close-on-exec. */
+    /* What it sent before its end comes first. No descendant holds the link: it is close-on-exec.
+     */
     if (child->link_scope != NULL)
         (void)wait_event(&child->link_ended, YOKE_S(1));
     return rc;

@@ -138,8 +138,8 @@ static int raise_both(struct yk_locus *locus, struct yoke_error *body, struct yo
         yoke_error_unref(peer);
         return yk_flight_raise(locus, body);
     }
-    return yk_flight_raise(
-        locus, yk_error_make_group(site, members, 2, "both sides of a context failed"));
+    return yk_flight_raise(locus,
+                           yk_error_make_group(site, members, 2, "both sides of a context failed"));
 }
 
 /* The table. Takes over both errors; either may be NULL. */
@@ -204,8 +204,8 @@ static int finish(struct yoke_context *ctx, struct yoke_error *failure,
         *ret_outcome = yk_outcome_new(dialog);
     peer = dialog->error;
     dialog->error = NULL;
-    own_request = peer != NULL && peer->code == YOKE_EPEERCANCELLED && dialog->request != NULL
-                  && peer->cause != NULL && yoke_id_equal(peer->cause->id, dialog->request->id);
+    own_request = peer != NULL && peer->code == YOKE_EPEERCANCELLED && dialog->request != NULL &&
+                  peer->cause != NULL && yoke_id_equal(peer->cause->id, dialog->request->id);
     yk_scope_leave(&ctx->scope);
     ctx->magic = CONTEXT_CLOSED;
     ctx->dialog = NULL;
@@ -224,8 +224,8 @@ static int begin(struct yk_dialog *dialog, const char *endpoint, struct yoke_val
     YK_TEXT_COPY(dialog->endpoint, endpoint);
     dialog->opener = true;
     dialog->window = opts != NULL && opts->window > 0 ? opts->window : YK_STREAM_WINDOW;
-    dialog->teardown_ns = opts != NULL && opts->teardown_timeout_ns > 0 ? opts->teardown_timeout_ns
-                                                                        : YK_TEARDOWN_NS;
+    dialog->teardown_ns =
+        opts != NULL && opts->teardown_timeout_ns > 0 ? opts->teardown_timeout_ns : YK_TEARDOWN_NS;
     yk_text_copy(ns, (size_t)(colon - endpoint) + 1, endpoint);
     message.as.start = (struct yk_start){
         .cid = dialog->cid,
@@ -248,8 +248,8 @@ static int check_open_arguments(const struct yoke_site *site, const struct yoke_
 
     if (portal == NULL)
         return yoke_raise_at(site, NULL, "yoke.Misuse", EINVAL, "the portal is NULL");
-    if (colon == NULL || colon == endpoint || colon[1] == '\0'
-        || strlen(endpoint) >= YK_ENDPOINT_MAX)
+    if (colon == NULL || colon == endpoint || colon[1] == '\0' ||
+        strlen(endpoint) >= YK_ENDPOINT_MAX)
         return yoke_raise_at(site, NULL, "yoke.Misuse", EINVAL,
                              "endpoint \"%s\" is not of the form namespace:function",
                              endpoint != NULL ? endpoint : "(null)");

@@ -64,8 +64,8 @@ void yk_dialog_free(struct yk_dialog *dialog)
 {
     if (dialog == NULL)
         return;
-    yk_assert(yk_list_empty(&dialog->waiters) && yk_list_empty(&dialog->receivers)
-              && yk_list_empty(&dialog->senders));
+    yk_assert(yk_list_empty(&dialog->waiters) && yk_list_empty(&dialog->receivers) &&
+              yk_list_empty(&dialog->senders));
     yk_list_remove(&dialog->in_portal);
     drop_items(dialog);
     item_free(dialog->lent);
@@ -81,7 +81,7 @@ void yk_dialog_free(struct yk_dialog *dialog)
 
 struct yk_dialog *yk_dialog_find(struct yoke_portal *portal, const char *cid)
 {
-    yk_list_for_each(node, &portal->dialogs[bucket_of(cid)]) {
+    yk_list_for_each (node, &portal->dialogs[bucket_of(cid)]) {
         struct yk_dialog *dialog = yk_container_of(node, struct yk_dialog, in_portal);
 
         if (strcmp(dialog->cid, cid) == 0)
@@ -129,12 +129,11 @@ static void cancel_body(struct yk_dialog *dialog, enum yoke_cause_kind kind,
 /* Whether the peer was cancelled by the very request that this side made. */
 static bool is_own_request(const struct yk_dialog *dialog, const struct yoke_error *error)
 {
-    return error->code == YOKE_EPEERCANCELLED && dialog->request != NULL && error->cause != NULL
-           && yoke_id_equal(error->cause->id, dialog->request->id);
+    return error->code == YOKE_EPEERCANCELLED && dialog->request != NULL && error->cause != NULL &&
+           yoke_id_equal(error->cause->id, dialog->request->id);
 }
 
-void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error,
-                      enum yoke_cause_kind kind)
+void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error, enum yoke_cause_kind kind)
 {
     if (dialog->finished) {
         if (error != NULL)
@@ -162,11 +161,10 @@ static void handle_error(struct yk_dialog *dialog, const struct yk_error_message
     struct yoke_error *error = yk_relay_received(dialog->portal, message);
     bool cancelled = error->code == YOKE_EPEERCANCELLED;
 
-    if (cancelled && error->cause != NULL && !is_own_request(dialog, error)
-        && error->cause->layer >= YOKE_LAYER_ACTOR)
+    if (cancelled && error->cause != NULL && !is_own_request(dialog, error) &&
+        error->cause->layer >= YOKE_LAYER_ACTOR)
         dialog->portal->end_told = true;
-    yk_dialog_finish(dialog, error,
-                     cancelled ? YOKE_CAUSE_PEER_CANCELLED : YOKE_CAUSE_PEER_RAISED);
+    yk_dialog_finish(dialog, error, cancelled ? YOKE_CAUSE_PEER_CANCELLED : YOKE_CAUSE_PEER_RAISED);
 }
 
 static void fail_dialog(struct yk_dialog *dialog, int code, const char *text)

@@ -22,8 +22,8 @@ const struct yoke_endpoint *yk_endpoint_find(const char *ns, const char *func)
 
     for (const struct yoke_endpoint *endpoint = endpoints; endpoint != NULL;
          endpoint = endpoint->next)
-        if (strncmp(endpoint->name, ns, n) == 0 && endpoint->name[n] == ':'
-            && strcmp(endpoint->name + n + 1, func) == 0)
+        if (strncmp(endpoint->name, ns, n) == 0 && endpoint->name[n] == ':' &&
+            strcmp(endpoint->name + n + 1, func) == 0)
             return endpoint;
     return NULL;
 }

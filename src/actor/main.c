@@ -4,9 +4,9 @@
  * as an actor. Both watch SIGINT and SIGTERM; the actor also watches its parent.
  *
  * No orphans: an actor learns of its parent's death by the end of its link and by a death signal
- * (SIGTERM). It then cancels itself in order; but the signal handler has armed a kernel timer before,
- * which kills the process if it has not ended within YK_ORPHAN_NS, even if it is stuck in code
- * that never returns to the runtime.
+ * (SIGTERM). It then cancels itself in order; but the signal handler has armed a kernel timer
+ * before, which kills the process if it has not ended within YK_ORPHAN_NS, even if it is stuck in
+ * code that never returns to the runtime.
  *
  * A SIGINT that the kernel sends for Ctrl-C reaches the whole foreground process group. It is meant
  * for the program, that is, its root: actors leave it to their root, whose cancellation reaches
@@ -130,9 +130,9 @@ static int parent_link(void *arg)
     if (rc == 0)
         rc = yk_portal_read(portal);
     if (rc != YOKE_CANCELLED) {
-        struct yoke_error *lost = yk_error_make(YOKE_HERE, "yoke.LinkLost", YOKE_ELINK,
-                                                "the link to the parent actor %s was lost",
-                                                portal->id.name);
+        struct yoke_error *lost =
+            yk_error_make(YOKE_HERE, "yoke.LinkLost", YOKE_ELINK,
+                          "the link to the parent actor %s was lost", portal->id.name);
 
         yk_error_settle(lost); /* whoever it concerns is cancelled for it, and told */
         yk_portal_lost(portal, lost);
@@ -228,7 +228,7 @@ static void watch_parent(const struct spawned *spawned)
     event.sigev_notify = SIGEV_SIGNAL;
     event.sigev_signo = SIGKILL;
     if (timer_create(CLOCK_MONOTONIC, &event, &orphan_timer) < 0) {
-        dprintf(2, "yoke: timer_create: %s\n", strerror(errno));
+        dprintf(2, "yoke: timer_create: %m\n");
         _exit(1);
     }
     expected_parent = spawned->parent_pid;

@@ -71,15 +71,16 @@ int yk_portal_greet(struct yoke_portal *portal)
     const struct yoke_actor_id *self = &portal->actor->runtime->actor;
     struct yk_message message = {
         .type = YK_AID,
-        .as.aid = {
-            .name = self->name,
-            .uuid = self->uuid,
-            .has_pid = true,
-            .pid = self->pid,
-            .has_is_registrar = true,
-            .yoke = EXTENSIONS_VERSION,
-            .host = self->host,
-        },
+        .as.aid =
+            {
+                .name = self->name,
+                .uuid = self->uuid,
+                .has_pid = true,
+                .pid = self->pid,
+                .has_is_registrar = true,
+                .yoke = EXTENSIONS_VERSION,
+                .host = self->host,
+            },
     };
 
     /* Not known yet whether the peer speaks extensions; plain peers ignore the extra field. */
@@ -178,8 +179,7 @@ static void handle_cancel(struct yoke_portal *portal, const struct yk_cancel *ca
     struct yk_dialog *dialog = whole ? NULL : yk_dialog_find(portal, cancel->target_cid);
     struct yoke_cause *cause;
 
-    cause = received_cause(portal, cancel->cause,
-                           whole ? YOKE_LAYER_ACTOR : YOKE_LAYER_CONTEXT,
+    cause = received_cause(portal, cancel->cause, whole ? YOKE_LAYER_ACTOR : YOKE_LAYER_CONTEXT,
                            whole ? YOKE_CAUSE_ACTOR : YOKE_CAUSE_CONTEXT);
     acknowledge(portal, cancel->cid);
     if (whole)
@@ -202,8 +202,8 @@ static bool handle_plain_cancel(struct yoke_portal *portal, const struct yk_star
 
     if (strcmp(start->ns, "self") != 0)
         return false;
-    if (strcmp(start->func, "_cancel_task") == 0 && target.type == YOKE_STR
-        && target.as.str.size < sizeof cid) {
+    if (strcmp(start->func, "_cancel_task") == 0 && target.type == YOKE_STR &&
+        target.as.str.size < sizeof cid) {
         memcpy(cid, target.as.str.data, target.as.str.size);
         cid[target.as.str.size] = '\0';
         cancel.target_cid = cid;
@@ -226,8 +226,8 @@ static struct yk_dialog *dialog_of(struct yoke_portal *portal, const struct yk_m
 
     if (cid == NULL)
         return NULL;
-    if (message->type == YK_CANCEL_ACK && n > suffix_size && n - suffix_size < sizeof target
-        && strcmp(cid + n - suffix_size, YK_REQUEST_SUFFIX) == 0) {
+    if (message->type == YK_CANCEL_ACK && n > suffix_size && n - suffix_size < sizeof target &&
+        strcmp(cid + n - suffix_size, YK_REQUEST_SUFFIX) == 0) {
         yk_text_copy(target, n - suffix_size + 1, cid);
         return yk_dialog_find(portal, target);
     }
@@ -279,7 +279,7 @@ void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error)
     yk_assert(portal->lost == NULL);
     portal->lost = error;
     for (size_t i = 0; i < YK_DIALOG_BUCKETS; i++)
-        yk_list_for_each(node, &portal->dialogs[i]) {
+        yk_list_for_each (node, &portal->dialogs[i]) {
             struct yk_dialog *dialog = yk_container_of(node, struct yk_dialog, in_portal);
 
             yk_dialog_finish(dialog, yoke_error_ref(error), YOKE_CAUSE_LINK_LOST);
@@ -322,11 +322,11 @@ void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const ch
 bool yk_portal_contexts_ending(const struct yoke_portal *portal)
 {
     for (size_t i = 0; i < YK_DIALOG_BUCKETS; i++)
-        yk_list_for_each(node, &portal->dialogs[i]) {
+        yk_list_for_each (node, &portal->dialogs[i]) {
             struct yk_dialog *dialog = yk_container_of(node, struct yk_dialog, in_portal);
 
-            if (dialog->opener && !dialog->finished && dialog->ctx != NULL
-                && dialog->ctx->scope.effective)
+            if (dialog->opener && !dialog->finished && dialog->ctx != NULL &&
+                dialog->ctx->scope.effective)
                 return true;
         }
     return false;

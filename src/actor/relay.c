@@ -53,10 +53,10 @@ void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_err
     yk_error_add_relay(error, &portal->actor->runtime->actor);
     fields->src_uid = uid_of(error->remote != NULL ? &error->remote->source : &error->actor);
     fields->src_type_str = plain_type(error);
-    fields->boxed_type_str = error->remote != NULL && error->remote->relay_n > 1
-                                     && error->code != YOKE_EPEERCANCELLED
-                                 ? "RemoteActorError"
-                                 : fields->src_type_str;
+    fields->boxed_type_str =
+        error->remote != NULL && error->remote->relay_n > 1 && error->code != YOKE_EPEERCANCELLED
+            ? "RemoteActorError"
+            : fields->src_type_str;
     fields->relay_path = relay_path(&arena, error->remote);
     fields->message = error->message;
     fields->tb_str = "";

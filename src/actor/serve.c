@@ -22,7 +22,8 @@ static void refuse(struct yoke_portal *portal, const char *cid)
     yk_relay_error(portal, cid, yk_flight_take(yk_locus()));
 }
 
-/* The result, or the failure, goes to the opener. Never blocks: a cancelled task must get it out. */
+/* The result, or the failure, goes to the opener. Never blocks: a cancelled task must get it out.
+ */
 static void tell_outcome(struct yk_dialog *dialog, struct yoke_error *failure)
 {
     struct yoke_value nil = yoke_nil();
@@ -42,8 +43,8 @@ static void tell_outcome(struct yk_dialog *dialog, struct yoke_error *failure)
         return;
     }
     /* tractor's grammar has no Return before Started; yoke's openers need no filler. */
-    if (!dialog->started && !dialog->portal->link.extensions
-        && yk_portal_send(dialog->portal, &started) < 0)
+    if (!dialog->started && !dialog->portal->link.extensions &&
+        yk_portal_send(dialog->portal, &started) < 0)
         yoke_clear();
     if (yk_portal_send(dialog->portal, &message) < 0)
         refuse(dialog->portal, dialog->cid);
@@ -53,11 +54,12 @@ static int acknowledge(struct yk_dialog *dialog)
 {
     struct yk_message ack = {
         .type = YK_START_ACK,
-        .as.start_ack = {
-            .cid = dialog->cid,
-            .functype = "context",
-            .credit = dialog->window,
-        },
+        .as.start_ack =
+            {
+                .cid = dialog->cid,
+                .functype = "context",
+                .credit = dialog->window,
+            },
     };
 
     return yk_portal_send(dialog->portal, &ack);
@@ -134,8 +136,8 @@ void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start)
     else if (yk_dialog_find(portal, start->cid) != NULL)
         rc = yoke_raise("yoke.BadMessage", EEXIST, "Start.cid is in use");
     else if (endpoint == NULL)
-        rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED, "actor %s has no endpoint %s:%s",
-                        self, start->ns, start->func);
+        rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED, "actor %s has no endpoint %s:%s", self,
+                        start->ns, start->func);
     else if (!yk_endpoint_exposed(portal->actor->expose, endpoint->name))
         rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED,
                         "actor %s does not expose %s (it exposes: %s)", self, endpoint->name,

@@ -14,7 +14,7 @@
 #define YK_ERROR_TREE_NODES_MAX   256  /* errors and hops of one tree: peers may send any shape */
 #define YK_ERROR_TYPE_MAX         128  /* bytes of a type name, NUL included */
 #define YK_TRACEBACK_MAX          (16u << 10) /* bytes of a traceback from a peer that are kept */
-#define YK_INNER_CAUSES_MAX       32 /* cancelled scopes told by one Cancelled */
+#define YK_INNER_CAUSES_MAX       32          /* cancelled scopes told by one Cancelled */
 
 /* the wire */
 #define YK_FRAME_MAX       (64u << 20) /* bytes of a frame: bounds what a peer makes us allocate */
@@ -28,15 +28,21 @@
 #define YK_SWITCHES_PER_TURN 256 /* task switches between looks at timers and descriptors */
 
 /* actors */
-#define YK_LINK_FLUSH_NS 1000000000 /* ns to get last messages out when a link ends: a peer that does not
-                                       read must not hold up its own end */
-#define YK_START_NS INT64_C(10000000000)     /* until a new actor is up: exec and dynamic linking on a loaded machine */
-#define YK_CANCEL_NS INT64_C(3000000000)     /* from an actor's cancel request to SIGTERM, as in tractor */
-#define YK_TERM_NS INT64_C(1000000000)       /* from SIGTERM to SIGKILL */
-#define YK_TEARDOWN_NS INT64_C(5000000000)   /* a context's close waits for a cancelled peer: longer than the ladder's
-                                       first rungs, so that the ladder speaks first */
-#define YK_ORPHAN_NS INT64_C(2000000000)     /* an actor whose parent is gone must have ended by then; a kernel timer
-                                       kills it otherwise */
+#define YK_LINK_FLUSH_NS                                                                           \
+    1000000000 /* ns to get last messages out when a link ends: a peer that does not               \
+                  read must not hold up its own end */
+#define YK_START_NS                                                                                \
+    INT64_C(10000000000) /* until a new actor is up: exec and dynamic linking on a loaded machine  \
+                          */
+#define YK_CANCEL_NS                                                                               \
+    INT64_C(3000000000) /* from an actor's cancel request to SIGTERM, as in tractor */
+#define YK_TERM_NS INT64_C(1000000000) /* from SIGTERM to SIGKILL */
+#define YK_TEARDOWN_NS                                                                             \
+    INT64_C(5000000000) /* a context's close waits for a cancelled peer: longer than the ladder's  \
+                  first rungs, so that the ladder speaks first */
+#define YK_ORPHAN_NS                                                                               \
+    INT64_C(2000000000) /* an actor whose parent is gone must have ended by then; a kernel timer   \
+                  kills it otherwise */
 #define YK_STREAM_WINDOW  64         /* messages in flight per direction of a context */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
 #define YK_THREADS_MAX    32         /* worker threads of one runtime */

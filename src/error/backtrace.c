@@ -6,9 +6,9 @@
  * The library is built with frame pointers, a program may not be, and code without them leaves
  * anything at all in the register. The walk therefore believes nothing: each frame must be
  * aligned, within the bounds of the stack, and above the one before. What lies between the
- * frame of a running function and the end of its stack is mapped, so the walk never faults; at worst
- * it ends early or skips a function. Unwinding by DWARF was decided against: it costs two orders of
- * magnitude more and takes locks.
+ * frame of a running function and the end of its stack is mapped, so the walk never faults; at
+ * worst it ends early or skips a function. Unwinding by DWARF was decided against: it costs two
+ * orders of magnitude more and takes locks.
  *
  * x86-64 and aarch64 both keep {caller's frame, return address} at the frame pointer.
  */
@@ -73,8 +73,8 @@ static void *plain_address(uintptr_t address)
     return (void *)address;
 }
 
-UNSANITIZED size_t yk_backtrace_take(const struct yk_locus *locus, const void *frame,
-                                     void **frames, size_t max)
+UNSANITIZED size_t yk_backtrace_take(const struct yk_locus *locus, const void *frame, void **frames,
+                                     size_t max)
 {
     struct bounds bounds = {(uintptr_t)locus->stack_low, (uintptr_t)locus->stack_high};
     uintptr_t at = (uintptr_t)frame;
@@ -84,8 +84,8 @@ UNSANITIZED size_t yk_backtrace_take(const struct yk_locus *locus, const void *f
         return 0;
     if (bounds.high == 0)
         bounds = bounds_of_thread();
-    while (n < max && at >= bounds.low && at % sizeof(uintptr_t) == 0 && at < bounds.high
-           && bounds.high - at >= 2 * sizeof(uintptr_t)) {
+    while (n < max && at >= bounds.low && at % sizeof(uintptr_t) == 0 && at < bounds.high &&
+           bounds.high - at >= 2 * sizeof(uintptr_t)) {
         const uintptr_t *record = (const uintptr_t *)at;
 
         if (record[1] == 0)

@@ -226,9 +226,9 @@ struct yoke_error *yk_error_make_group_at(const void *frame, const struct yoke_s
     return group;
 }
 
-__attribute__((noinline)) struct yoke_error *
-yk_error_make_group(const struct yoke_site *site, struct yoke_error *const *members, size_t n,
-                    const char *message)
+__attribute__((noinline)) struct yoke_error *yk_error_make_group(const struct yoke_site *site,
+                                                                 struct yoke_error *const *members,
+                                                                 size_t n, const char *message)
 {
     yk_assert(n > 0);
     if (n == 1)
@@ -255,8 +255,8 @@ static struct yoke_error *copy_alone(const struct yoke_error *error)
             goto fail;
         memcpy(copy->site_strings, error->site.file, file_n);
         memcpy(copy->site_strings + file_n, error->site.function, function_n);
-        copy->site = (struct yoke_site){copy->site_strings, copy->site_strings + file_n,
-                                        error->site.line};
+        copy->site =
+            (struct yoke_site){copy->site_strings, copy->site_strings + file_n, error->site.line};
     }
     copy->actor = error->actor;
     copy->task_id = error->task_id;
@@ -331,9 +331,9 @@ static struct yoke_error *copy_tree(struct yoke_error *error, struct yoke_error 
         return NULL;
     copy->context = copy_child(copy, error->context, target, depth);
     copy->because = copy_child(copy, error->because, target, depth);
-    if (!copy_list(copy, &copy->suppressed, &error->suppressed, target, depth)
-        || !copy_list(copy, &copy->members, &error->members, target, depth)
-        || !copy_causes(copy, error, target)) {
+    if (!copy_list(copy, &copy->suppressed, &error->suppressed, target, depth) ||
+        !copy_list(copy, &copy->members, &error->members, target, depth) ||
+        !copy_causes(copy, error, target)) {
         yk_error_absorb(copy);
         return NULL;
     }

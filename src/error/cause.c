@@ -69,22 +69,14 @@ static const char *const layer_names[] = {
 };
 
 static const char *const kind_names[] = {
-    [YOKE_CAUSE_SCOPE] = "scope cancel",
-    [YOKE_CAUSE_DEADLINE] = "deadline",
-    [YOKE_CAUSE_CHILD_FAILED] = "child failed",
-    [YOKE_CAUSE_BODY_FAILED] = "body failed",
-    [YOKE_CAUSE_RUNTIME_ENDED] = "runtime ended",
-    [YOKE_CAUSE_DEADLOCK] = "deadlock",
-    [YOKE_CAUSE_CONTEXT] = "context cancel",
-    [YOKE_CAUSE_OPENER_LEFT] = "opener left",
-    [YOKE_CAUSE_PEER_RAISED] = "peer raised",
-    [YOKE_CAUSE_PEER_CANCELLED] = "peer cancelled",
-    [YOKE_CAUSE_LINK_LOST] = "link lost",
-    [YOKE_CAUSE_ACTOR] = "actor cancel",
-    [YOKE_CAUSE_ACTOR_NURSERY] = "actor nursery",
-    [YOKE_CAUSE_ACTOR_SELF] = "actor self",
-    [YOKE_CAUSE_ACTOR_DIED] = "actor died",
-    [YOKE_CAUSE_SIGNAL] = "signal",
+    [YOKE_CAUSE_SCOPE] = "scope cancel",          [YOKE_CAUSE_DEADLINE] = "deadline",
+    [YOKE_CAUSE_CHILD_FAILED] = "child failed",   [YOKE_CAUSE_BODY_FAILED] = "body failed",
+    [YOKE_CAUSE_RUNTIME_ENDED] = "runtime ended", [YOKE_CAUSE_DEADLOCK] = "deadlock",
+    [YOKE_CAUSE_CONTEXT] = "context cancel",      [YOKE_CAUSE_OPENER_LEFT] = "opener left",
+    [YOKE_CAUSE_PEER_RAISED] = "peer raised",     [YOKE_CAUSE_PEER_CANCELLED] = "peer cancelled",
+    [YOKE_CAUSE_LINK_LOST] = "link lost",         [YOKE_CAUSE_ACTOR] = "actor cancel",
+    [YOKE_CAUSE_ACTOR_NURSERY] = "actor nursery", [YOKE_CAUSE_ACTOR_SELF] = "actor self",
+    [YOKE_CAUSE_ACTOR_DIED] = "actor died",       [YOKE_CAUSE_SIGNAL] = "signal",
     [YOKE_CAUSE_PARENT_LOST] = "parent lost",
 };
 
@@ -102,7 +94,8 @@ const char *yoke_cause_kind_name(enum yoke_cause_kind kind)
 
 struct yoke_cause *yk_cause_out_of_memory(enum yoke_cause_kind kind)
 {
-    return &out_of_memory[kind >= YOKE_CAUSE_SCOPE && (size_t)kind < KINDS ? kind : YOKE_CAUSE_SCOPE];
+    return &out_of_memory[kind >= YOKE_CAUSE_SCOPE && (size_t)kind < KINDS ? kind
+                                                                           : YOKE_CAUSE_SCOPE];
 }
 
 static void forked(void)
@@ -305,8 +298,7 @@ struct yoke_cause *yk_cause_for_scope(const struct yoke_cause *cause,
 
 bool yk_cause_reaches(const struct yoke_cause *cause, const struct yoke_error *error)
 {
-    return cause != NULL && error != NULL
-           && yk_node_reaches(&cause->node, &error->node, true);
+    return cause != NULL && error != NULL && yk_node_reaches(&cause->node, &error->node, true);
 }
 
 struct yoke_cause *yk_cause_copy_without(const struct yoke_cause *cause,

@@ -128,8 +128,9 @@ struct yoke_error *yk_error_make_at(const void *frame, const struct yoke_site *s
     return error;
 }
 
-__attribute__((noinline)) struct yoke_error *
-yk_error_make(const struct yoke_site *site, const char *type, int code, const char *format, ...)
+__attribute__((noinline)) struct yoke_error *yk_error_make(const struct yoke_site *site,
+                                                           const char *type, int code,
+                                                           const char *format, ...)
 {
     struct yoke_error *error;
     va_list arguments;
@@ -465,5 +466,6 @@ const struct yoke_actor_id *yoke_error_relay(const struct yoke_error *error, siz
 
 const char *yoke_error_traceback(const struct yoke_error *error)
 {
-    return error->remote == NULL || error->remote->traceback == NULL ? "" : error->remote->traceback;
+    return error->remote == NULL || error->remote->traceback == NULL ? ""
+                                                                     : error->remote->traceback;
 }

@@ -32,9 +32,9 @@ struct yk_remote {
 struct yoke_error {
     struct yk_node node; /* first; immortal for the two static errors used without memory */
     atomic_bool settled;
-    bool cancelled;        /* a local Cancelled */
-    int code;              /* at its source: -errno or a yoke code */
-    const char *type;      /* in the same block, or static, as is the message; never NULL */
+    bool cancelled;   /* a local Cancelled */
+    int code;         /* at its source: -errno or a yoke code */
+    const char *type; /* in the same block, or static, as is the message; never NULL */
     const char *message;
     struct yoke_site site; /* strings static, or owned below; never NULL */
     char *site_strings;    /* owned copies for a decoded error, else NULL */
@@ -63,7 +63,8 @@ struct yoke_error *yk_error_new(const char *type, int code, const char *message)
 struct yoke_error *yk_error_make(const struct yoke_site *site, const char *type, int code,
                                  const char *format, ...) YOKE_PRINTF(4, 5);
 
-/* The same, with the backtrace from `frame` on: the frame address of the function that was called. */
+/* The same, with the backtrace from `frame` on: the frame address of the function that was called.
+ */
 struct yoke_error *yk_error_make_at(const void *frame, const struct yoke_site *site,
                                     const char *type, int code, const char *format,
                                     va_list arguments) YOKE_PRINTF(5, 0);
@@ -127,7 +128,8 @@ int yk_error_rc(const struct yoke_error *error);
 int yk_raise_cancelled(const struct yoke_site *site, const struct yoke_cause *cause,
                        struct yoke_cause *const *inner, size_t inner_n);
 
-/* A Cancelled now unwinds to another scope: replaces its causes (in place, or by a copy in flight). */
+/* A Cancelled now unwinds to another scope: replaces its causes (in place, or by a copy in flight).
+ */
 void yk_retarget_cancelled(struct yk_locus *locus, const struct yoke_cause *cause,
                            struct yoke_cause *const *inner, size_t inner_n);
 
@@ -179,7 +181,8 @@ extern void (*yk_on_big_stack)(void (*fn)(void *arg), void *arg);
  * without symbols; returns how many. Only reads the locus's own stack, so it never faults; none if
  * `frame` is not on it, or the processor is not one we know.
  */
-size_t yk_backtrace_take(const struct yk_locus *locus, const void *frame, void **frames, size_t max);
+size_t yk_backtrace_take(const struct yk_locus *locus, const void *frame, void **frames,
+                         size_t max);
 
 /* Rendering of one symbolised backtrace, malloc'ed text, one frame a line; NULL: no memory. */
 char *yk_backtrace_text(void *const *frames, size_t n);

@@ -18,13 +18,12 @@
 
 static bool carries_errors(const struct yoke_error *error)
 {
-    return error->context != NULL || error->because != NULL || error->suppressed.n > 0
-           || error->members.n > 0;
+    return error->context != NULL || error->because != NULL || error->suppressed.n > 0 ||
+           error->members.n > 0;
 }
 
 /* A Cancelled meets a Cancelled: the first stays. */
-static struct yoke_error *cancelled_over_cancelled(struct yoke_error *old,
-                                                   struct yoke_error *error)
+static struct yoke_error *cancelled_over_cancelled(struct yoke_error *old, struct yoke_error *error)
 {
     if (old->node.immortal)
         return error; /* says more, and the static one carries nothing */
@@ -95,8 +94,8 @@ static int raise_with_because(struct yoke_error *error, struct yoke_error *becau
     return yk_flight_raise(yk_locus(), error);
 }
 
-RAISES int yoke_raise_at(const struct yoke_site *site, struct yoke_error *because,
-                         const char *type, int code, const char *format, ...)
+RAISES int yoke_raise_at(const struct yoke_site *site, struct yoke_error *because, const char *type,
+                         int code, const char *format, ...)
 {
     struct yoke_error *error;
     va_list arguments;
@@ -227,8 +226,8 @@ static bool tells_of(const struct yoke_error *error, const struct yoke_cause *ca
             return true;
     }
     error = error->context;
-    return error != NULL && error->cancelled && error->cause != NULL
-           && yoke_id_equal(error->cause->id, cause->id);
+    return error != NULL && error->cancelled && error->cause != NULL &&
+           yoke_id_equal(error->cause->id, cause->id);
 }
 
 RAISES int yk_raise_cancelled(const struct yoke_site *site, const struct yoke_cause *cause,

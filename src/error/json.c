@@ -171,8 +171,8 @@ static char *to_text(struct yoke_value value)
 
     if (value.type == YOKE_NIL || !to_object(value, &object))
         return NULL;
-    text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN
-                                                      | JSON_C_TO_STRING_NOSLASHESCAPE);
+    text = json_object_to_json_string_ext(object,
+                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
     if (text != NULL)
         copy = yk_malloc(strlen(text) + 1);
     if (copy != NULL)

@@ -11,13 +11,13 @@
 #include <yoke/error.h>
 
 struct yk_locus {
-    struct yoke_error *in_flight; /* owned; NULL if none */
-    struct yoke_hold *hold;       /* innermost open hold */
+    struct yoke_error *in_flight;      /* owned; NULL if none */
+    struct yoke_hold *hold;            /* innermost open hold */
     const struct yoke_actor_id *actor; /* of the runtime; lives as long as the locus */
-    uint64_t task_id;             /* 0: a thread outside a runtime */
-    const char *task_name;        /* never NULL */
-    const char *stack_low;        /* bounds of the stack, for walking frame pointers; the thread's */
-    const char *stack_high;       /* own locus has NULL, NULL, and looks them up when needed */
+    uint64_t task_id;                  /* 0: a thread outside a runtime */
+    const char *task_name;             /* never NULL */
+    const char *stack_low;  /* bounds of the stack, for walking frame pointers; the thread's */
+    const char *stack_high; /* own locus has NULL, NULL, and looks them up when needed */
 };
 
 /* NULL only before the thread's first use; read it through yk_locus(). */

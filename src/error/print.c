@@ -129,8 +129,7 @@ static void print_headline(struct yk_printer *printer, const struct yoke_error *
         fputs("outside a task", printer->out);
 }
 
-static void print_where(struct yk_printer *printer, const struct yoke_error *error,
-                        unsigned indent)
+static void print_where(struct yk_printer *printer, const struct yoke_error *error, unsigned indent)
 {
     bool site = error->site.file[0] != '\0';
 
@@ -155,8 +154,7 @@ static void print_where(struct yk_printer *printer, const struct yoke_error *err
 }
 
 /* The source is said above; what is left of the path is who passed it on. */
-static void print_relay(struct yk_printer *printer, const struct yoke_error *error,
-                        unsigned indent)
+static void print_relay(struct yk_printer *printer, const struct yoke_error *error, unsigned indent)
 {
     size_t n = yoke_error_relay_count(error);
 
@@ -173,8 +171,7 @@ static void print_relay(struct yk_printer *printer, const struct yoke_error *err
     fputc('\n', printer->out);
 }
 
-static void print_notes(struct yk_printer *printer, const struct yoke_error *error,
-                        unsigned indent)
+static void print_notes(struct yk_printer *printer, const struct yoke_error *error, unsigned indent)
 {
     for (size_t i = 0; i < error->notes_n; i++) {
         print_indent(printer, indent);

@@ -8,7 +8,7 @@
 struct yk_printer {
     FILE *out;
     int flags;
-    char host[65]; /* ours; actors of other hosts are printed with theirs */
+    char host[65];                  /* ours; actors of other hosts are printed with theirs */
     const struct yoke_error **seen; /* printed in full already */
     size_t seen_n;
     size_t seen_capacity;

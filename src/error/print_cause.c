@@ -12,11 +12,11 @@
 #define NAME(number) [number] = #number
 
 static const char *const signal_names[] = {
-    NAME(SIGHUP),  NAME(SIGINT),  NAME(SIGQUIT), NAME(SIGILL),    NAME(SIGTRAP), NAME(SIGABRT),
-    NAME(SIGBUS),  NAME(SIGFPE),  NAME(SIGKILL), NAME(SIGUSR1),   NAME(SIGSEGV), NAME(SIGUSR2),
-    NAME(SIGPIPE), NAME(SIGALRM), NAME(SIGTERM), NAME(SIGCHLD),   NAME(SIGCONT), NAME(SIGSTOP),
-    NAME(SIGTSTP), NAME(SIGTTIN), NAME(SIGTTOU), NAME(SIGURG),    NAME(SIGXCPU), NAME(SIGXFSZ),
-    NAME(SIGVTALRM), NAME(SIGPROF), NAME(SIGWINCH), NAME(SIGIO), NAME(SIGPWR), NAME(SIGSYS),
+    NAME(SIGHUP),    NAME(SIGINT),  NAME(SIGQUIT),  NAME(SIGILL),  NAME(SIGTRAP), NAME(SIGABRT),
+    NAME(SIGBUS),    NAME(SIGFPE),  NAME(SIGKILL),  NAME(SIGUSR1), NAME(SIGSEGV), NAME(SIGUSR2),
+    NAME(SIGPIPE),   NAME(SIGALRM), NAME(SIGTERM),  NAME(SIGCHLD), NAME(SIGCONT), NAME(SIGSTOP),
+    NAME(SIGTSTP),   NAME(SIGTTIN), NAME(SIGTTOU),  NAME(SIGURG),  NAME(SIGXCPU), NAME(SIGXFSZ),
+    NAME(SIGVTALRM), NAME(SIGPROF), NAME(SIGWINCH), NAME(SIGIO),   NAME(SIGPWR),  NAME(SIGSYS),
 };
 
 enum { NESTED_CHAINS_MAX = 8 }; /* errors that led to causes that led to errors */
@@ -221,8 +221,8 @@ void yk_print_chain(struct yk_printer *printer, const struct yoke_cause *cause, 
                     unsigned depth)
 {
     for (; cause != NULL; cause = cause->because) {
-        const struct yoke_cause *behind = cause->error == NULL ? NULL
-                                                               : yk_cause_behind(cause->error);
+        const struct yoke_cause *behind =
+            cause->error == NULL ? NULL : yk_cause_behind(cause->error);
 
         if (cause->layer == YOKE_LAYER_OS && cause->scope.id != 0)
             print_hit_scope(printer, cause, indent);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* For the tests of this layer: a locus that looks like a task, and the check that nothing is lost. */
+/* For the tests of this layer: a locus that looks like a task, and the check that nothing is lost.
+ */
 #ifndef YK_ERROR_TEST_SUPPORT_H
 #define YK_ERROR_TEST_SUPPORT_H
 
@@ -82,8 +83,9 @@ static inline void leave_locus(void)
 
 static inline struct yoke_cause *scope_cause(const char *reason)
 {
-    return yk_cause_new(&(struct yk_cause_spec){
-        .layer = YOKE_LAYER_TASK, .kind = YOKE_CAUSE_SCOPE, .reason = reason});
+    return yk_cause_new(&(struct yk_cause_spec){.layer = YOKE_LAYER_TASK,
+                                                .kind = YOKE_CAUSE_SCOPE,
+                                                .reason = reason});
 }
 
 /* Raises a Cancelled of a new cause. */

@@ -109,8 +109,7 @@ static struct yoke_value encode_site(struct encoder *encoder, const struct yoke_
     return map_value(&map);
 }
 
-static struct yoke_value encode_scope(struct encoder *encoder,
-                                      const struct yoke_scope_info *scope)
+static struct yoke_value encode_scope(struct encoder *encoder, const struct yoke_scope_info *scope)
 {
     struct map map = map_new(encoder);
 
@@ -296,8 +295,8 @@ static void put_origin(struct encoder *encoder, struct map *map, const struct yo
 
 static bool carries_anything(const struct yoke_error *error)
 {
-    return error->context != NULL || error->because != NULL || error->suppressed.n > 0
-           || error->members.n > 0 || error->cause != NULL;
+    return error->context != NULL || error->because != NULL || error->suppressed.n > 0 ||
+           error->members.n > 0 || error->cause != NULL;
 }
 
 static void put_carried(struct encoder *encoder, struct map *map, const struct yoke_error *error,
@@ -314,8 +313,7 @@ static void put_carried(struct encoder *encoder, struct map *map, const struct y
     if (error->context != NULL)
         put(map, "context", encode_error(encoder, error->context, depth + 1, level + 1));
     put_part(map, "members", encode_list(encoder, &error->members, depth, level, &left_out));
-    put_part(map, "suppressed",
-             encode_list(encoder, &error->suppressed, depth, level, &left_out));
+    put_part(map, "suppressed", encode_list(encoder, &error->suppressed, depth, level, &left_out));
     put_count(map, "left_out", left_out);
 }
 

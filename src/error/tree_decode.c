@@ -102,8 +102,8 @@ static void decode_requester(struct yoke_value map, struct yoke_requester *reque
 
 static bool text_is(struct yoke_value value, const char *text)
 {
-    return value.type == YOKE_STR && value.as.str.size == strlen(text)
-           && memcmp(value.as.str.data, text, value.as.str.size) == 0;
+    return value.type == YOKE_STR && value.as.str.size == strlen(text) &&
+           memcmp(value.as.str.data, text, value.as.str.size) == 0;
 }
 
 /* A kind that we don't know, from a newer peer, becomes the plain request of its layer. */
@@ -147,8 +147,7 @@ static void decode_signal(struct yoke_value map, struct yoke_cause *cause)
 }
 
 /* One hop without what is behind it; NULL: no memory, or not a map. */
-static struct yoke_cause *decode_hop(struct decoder *decoder, struct yoke_value map,
-                                     unsigned depth)
+static struct yoke_cause *decode_hop(struct decoder *decoder, struct yoke_value map, unsigned depth)
 {
     struct yoke_cause *cause;
     struct yoke_value id = find(map, "id");
@@ -348,8 +347,8 @@ static struct yoke_error *decode_child(struct decoder *decoder, struct yoke_valu
     return decode_error(decoder, map, depth);
 }
 
-static void decode_carried(struct decoder *decoder, struct yoke_value map,
-                           struct yoke_error *error, unsigned depth)
+static void decode_carried(struct decoder *decoder, struct yoke_value map, struct yoke_error *error,
+                           unsigned depth)
 {
     uint64_t left_out = as_count(find(map, "left_out"));
     bool deeper = depth < YK_ERROR_TREE_DEPTH_MAX;
@@ -359,9 +358,8 @@ static void decode_carried(struct decoder *decoder, struct yoke_value map,
     decode_inner_causes(decoder, find(map, "inner_causes"), error, depth);
     error->because = decode_child(decoder, find(map, "because"), error, depth + 1);
     error->context = decode_child(decoder, find(map, "context"), error, depth + 1);
-    error->suppressed_left_out +=
-        decode_list(decoder, find(map, "members"), depth, &error->members,
-                    deeper ? YK_ERROR_TREE_NODES_MAX : 0);
+    error->suppressed_left_out += decode_list(decoder, find(map, "members"), depth, &error->members,
+                                              deeper ? YK_ERROR_TREE_NODES_MAX : 0);
     error->suppressed_left_out +=
         decode_list(decoder, find(map, "suppressed"), depth, &error->suppressed,
                     deeper ? YK_ERROR_SUPPRESSED_MAX : 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A host is the world as a runtime sees it: clock, entropy, poller, spawner. Everything above asks
- * it and nobody else, so that a simulated world can take its place. Implementations: linux.c, sim.c.
+ * it and nobody else, so that a simulated world can take its place. Implementations: linux.c,
+ * sim.c.
  */
 #ifndef YK_HOST_HOST_H
 #define YK_HOST_HOST_H
@@ -24,9 +25,9 @@ struct yk_watch {
 
 /* What to execute. All strings are borrowed for the call. */
 struct yk_spawn {
-    const char *path;        /* executable; NULL: the running one */
+    const char *path; /* executable; NULL: the running one */
     char *const *argv;
-    int inherit_fd;          /* this descriptor becomes number `inherit_as` in the child */
+    int inherit_fd; /* this descriptor becomes number `inherit_as` in the child */
     int inherit_as;
 };
 

@@ -225,8 +225,7 @@ static int spawn_process(const struct yk_spawn *spawn, pid_t *ret_pid)
     return -rc;
 }
 
-static int linux_spawn(struct yoke_host *host, const struct yk_spawn *spawn,
-                       struct yk_process *ret)
+static int linux_spawn(struct yoke_host *host, const struct yk_spawn *spawn, struct yk_process *ret)
 {
     struct yk_process process;
     int rc = spawn_process(spawn, &process.pid);
@@ -247,8 +246,7 @@ static int linux_spawn(struct yoke_host *host, const struct yk_spawn *spawn,
     return 0;
 }
 
-static int linux_reap(struct yoke_host *host, const struct yk_process *process,
-                      struct yk_exit *ret)
+static int linux_reap(struct yoke_host *host, const struct yk_process *process, struct yk_exit *ret)
 {
     struct yk_exit result;
     pid_t pid;

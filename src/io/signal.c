@@ -68,7 +68,7 @@ static void handler(int number, siginfo_t *info, void *context)
 
 static void deliver(struct signal_source *source, const struct yoke_signal_info *signal)
 {
-    yk_list_for_each(node, &source->receivers) {
+    yk_list_for_each (node, &source->receivers) {
         struct yoke_signals *receiver = yk_container_of(node, struct yoke_signals, node);
         const unsigned size = sizeof receiver->queue / sizeof receiver->queue[0];
 
@@ -176,8 +176,8 @@ static void release_mask(uint64_t mask)
     pthread_mutex_unlock(&table_mutex);
 }
 
-static int claim_all(struct signal_source *source, struct yoke_signals *signals,
-                     const int *numbers, size_t n)
+static int claim_all(struct signal_source *source, struct yoke_signals *signals, const int *numbers,
+                     size_t n)
 {
     int rc = 0;
 

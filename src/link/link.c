@@ -62,8 +62,8 @@ static void fail(struct yk_link *link, int error)
 static void write_some(struct yk_link *link)
 {
     while (!link->failed && yk_buffer_size(&link->out) > 0) {
-        ssize_t n = link->ops->send(link, link->out.data + link->out.start,
-                                    yk_buffer_size(&link->out));
+        ssize_t n =
+            link->ops->send(link, link->out.data + link->out.start, yk_buffer_size(&link->out));
 
         if (n == -EAGAIN)
             return;

@@ -22,9 +22,12 @@ struct yk_link_ops {
 
 extern const struct yk_link_ops yk_link_unix;
 
+/* Two connected descriptors for it, non-blocking and close-on-exec. 0 or -errno. */
+int yk_link_unix_pair(int *ret_fds);
+
 struct yk_link {
     const struct yk_link_ops *ops;
-    struct yk_fd fd;       /* owns the descriptor */
+    struct yk_fd fd; /* owns the descriptor */
     struct yk_buffer in;
     struct yk_buffer out;
     size_t in_used;        /* bytes of the frame handed out last */
@@ -46,7 +49,8 @@ void yk_link_fini(struct yk_link *link); /* nobody may be inside any of its call
  */
 int yk_link_send(struct yk_link *link, const struct yk_message *message);
 
-/* Waits until the queue is short enough for another value. 0, YOKE_CANCELLED, or -EPIPE (not raised). */
+/* Waits until the queue is short enough for another value. 0, YOKE_CANCELLED, or -EPIPE (not
+ * raised). */
 int yk_link_wait_room(struct yk_link *link);
 
 /*

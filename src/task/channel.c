@@ -47,8 +47,8 @@ struct yoke_channel *yoke_channel_new(size_t item_size, size_t capacity)
         yoke_raise("yoke.Channel", EINVAL, "item_size is 0");
         return NULL;
     }
-    if (!__builtin_mul_overflow(item_size, capacity, &bytes)
-        && !__builtin_add_overflow(bytes, sizeof *channel, &bytes))
+    if (!__builtin_mul_overflow(item_size, capacity, &bytes) &&
+        !__builtin_add_overflow(bytes, sizeof *channel, &bytes))
         channel = calloc(1, bytes);
     if (channel == NULL) {
         yoke_raise("yoke.Channel", ENOMEM, "no memory for a channel of %zu items of %zu bytes",

@@ -10,8 +10,8 @@
 #include <stddef.h>
 
 struct yk_coro {
-    void *sp;         /* where the saved registers are, while it does not run */
-    char *stack_low;  /* usable bytes of its stack; NULL, NULL: a thread's own stack */
+    void *sp;        /* where the saved registers are, while it does not run */
+    char *stack_low; /* usable bytes of its stack; NULL, NULL: a thread's own stack */
     char *stack_high;
     void *asan_fake_stack;
     void *tsan_fiber;

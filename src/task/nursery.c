@@ -336,7 +336,7 @@ static void move_child(struct yk_task *child, struct yoke_nursery *from, struct 
         child->scope = &to->scope;
         return;
     }
-    yk_list_for_each(node, &from->scope.children) {
+    yk_list_for_each (node, &from->scope.children) {
         struct yoke_scope *scope = yk_container_of(node, struct yoke_scope, sibling);
 
         if (scope->task != child)
@@ -361,7 +361,8 @@ int yoke_started(void *value)
     task->handshake = NULL;
     handshake->value = value;
     handshake->done = true;
-    /* A starter that is being cancelled: the child ends where the Cancelled it may carry belongs. */
+    /* A starter that is being cancelled: the child ends where the Cancelled it may carry belongs.
+     */
     if (handshake->starting->scope.effective)
         return 0;
     move_child(task, handshake->starting, handshake->target);

@@ -209,7 +209,8 @@ static int run_with_host(const struct main_task *program, const struct yoke_run_
         yk_sched_loop(runtime); /* else the error is in flight at the caller already */
     yk_locus_current = caller;
     if (rc == 0)
-        rc = runtime->result == NULL ? runtime->result_rc : yk_flight_raise(caller, runtime->result);
+        rc =
+            runtime->result == NULL ? runtime->result_rc : yk_flight_raise(caller, runtime->result);
     runtime_fini(runtime);
     yk_runtime_current = NULL;
     yk_wall_clock = NULL;

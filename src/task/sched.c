@@ -215,8 +215,8 @@ static void task_entry(void *arg)
         yk_misuse(task->site, "scope opened at", task->scope->site,
                   "task %s ended with scope \"%s\" open", task->name, task->scope->name);
     if (task->locus.hold != NULL)
-        yk_misuse(task->site, "hold at", task->locus.hold->site,
-                  "task %s ended inside yoke_hold", task->name);
+        yk_misuse(task->site, "hold at", task->locus.hold->site, "task %s ended inside yoke_hold",
+                  task->name);
     error = yk_body_failure(task, NULL, rc, task->site);
     yk_list_remove(&task->in_scope);
     yk_nursery_child_done(task->nursery, task, error);
@@ -311,7 +311,7 @@ static void deadlock(struct yoke_runtime *runtime)
         .reason = reason,
     };
 
-    yk_list_for_each(node, &runtime->tasks) {
+    yk_list_for_each (node, &runtime->tasks) {
         struct yk_task *task = yk_container_of(node, struct yk_task, in_runtime);
         size_t used = strlen(reason);
 

@@ -17,7 +17,9 @@
 #include "task/task.h"
 
 enum { SCOPE_OPEN = 0x53c09e01, SCOPE_CLOSED = 0x53c09e02 };
-enum { VISIBLE_MAX = 32 }; /* cancelled scopes told by one Cancelled; deeper inner ones are left out */
+enum {
+    VISIBLE_MAX = 32
+}; /* cancelled scopes told by one Cancelled; deeper inner ones are left out */
 
 /* The cancelled scopes visible from `scope`, innermost first. */
 static size_t visible_causes(struct yoke_scope *scope, struct yoke_cause **causes)
@@ -87,14 +89,14 @@ static void cancel_parked(struct yk_task *task)
 /* Recomputes one scope; true if it changed, and its children must follow. */
 static bool update_one(struct yoke_scope *scope)
 {
-    bool effective = scope->cancel_called
-                     || (!scope->shield && scope->parent != NULL && scope->parent->effective);
+    bool effective = scope->cancel_called ||
+                     (!scope->shield && scope->parent != NULL && scope->parent->effective);
 
     if (effective == scope->effective)
         return false;
     scope->effective = effective;
     if (effective)
-        yk_list_for_each(node, &scope->tasks)
+        yk_list_for_each (node, &scope->tasks)
             cancel_parked(yk_container_of(node, struct yk_task, in_scope));
     return true;
 }
@@ -412,8 +414,8 @@ bool yoke_scope_cancel_called(const struct yoke_scope *scope)
     struct yk_task *task = yk_task_self_or_null();
 
     /* A deadline that has passed counts even before the loop had its turn to notice it. */
-    if (!scope->cancel_called && scope->magic == SCOPE_OPEN && scope->timer.place != 0
-        && task != NULL) {
+    if (!scope->cancel_called && scope->magic == SCOPE_OPEN && scope->timer.place != 0 &&
+        task != NULL) {
         struct yoke_scope *open = (struct yoke_scope *)(uintptr_t)scope;
         int64_t now = task->runtime->host->ops->now(task->runtime->host);
 

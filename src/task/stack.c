@@ -141,8 +141,8 @@ int yk_stack_get(struct yk_stacks *stacks, char **ret_low, char **ret_high)
     if (rc < 0)
         return rc;
 #ifdef YK_HAVE_VALGRIND
-    slab->valgrind_ids[slab->used] = (unsigned)VALGRIND_STACK_REGISTER(
-        low + stacks->page_size, low + stacks->stack_size);
+    slab->valgrind_ids[slab->used] =
+        (unsigned)VALGRIND_STACK_REGISTER(low + stacks->page_size, low + stacks->stack_size);
 #endif
     slab->used++;
     *ret_low = low + stacks->page_size;

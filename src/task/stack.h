@@ -13,7 +13,7 @@ struct yk_slab;
 
 struct yk_stacks {
     struct yk_slab *slabs;
-    void *free;        /* chain through the top word of each free stack */
+    void *free; /* chain through the top word of each free stack */
     size_t free_n;
     size_t stack_size; /* with its guard page */
     size_t page_size;

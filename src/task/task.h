@@ -44,8 +44,8 @@ struct yk_task { /* at the top of its own stack */
     struct yk_locus locus;
     struct yk_coro coro;
     struct yoke_runtime *runtime;
-    struct yoke_scope *scope;   /* innermost */
-    struct yk_list in_scope;    /* in scope->tasks */
+    struct yoke_scope *scope; /* innermost */
+    struct yk_list in_scope;  /* in scope->tasks */
     struct yoke_nursery *nursery;
     struct yk_list in_nursery;
     struct yk_list in_runtime;
@@ -78,8 +78,9 @@ struct yoke_runtime {
     struct yk_coro loop; /* the scheduler itself: the stack of yoke_run's caller */
     struct yk_locus loop_locus;
     struct yk_task *current; /* NULL: the loop runs */
-    struct yk_task **ready;  /* ring; as many places as there are tasks, so that waking never fails */
-    size_t ready_capacity;   /* a power of two */
+    struct yk_task *
+        *ready;            /* ring; as many places as there are tasks, so that waking never fails */
+    size_t ready_capacity; /* a power of two */
     size_t ready_first;
     size_t ready_n;
     unsigned switches_left;
@@ -93,17 +94,17 @@ struct yoke_runtime {
     bool shuffle;
     struct yk_random random;
     uint64_t seed;
-    struct yk_list blocked_waiters; /* yoke_wait_all_tasks_blocked; links in their frames */
-    size_t io_waits;                /* waits that the poller may end */
+    struct yk_list blocked_waiters;  /* yoke_wait_all_tasks_blocked; links in their frames */
+    size_t io_waits;                 /* waits that the poller may end */
     _Atomic(struct yk_post *) posts; /* newest first; pushed by any thread */
-    size_t external;                /* posts that will still come */
+    size_t external;                 /* posts that will still come */
     bool deadlock_reported;
     struct yoke_error *result; /* of the init task */
     int result_rc;
-    struct yk_task *dead;           /* ended, its stack not yet given back */
-    struct yoke_nursery root;       /* of the init task, which owns the two below */
-    struct yoke_nursery *system;    /* outlives the main task: signal watching and the like */
-    struct yoke_nursery *main;      /* around the main task: services end with it */
+    struct yk_task *dead;        /* ended, its stack not yet given back */
+    struct yoke_nursery root;    /* of the init task, which owns the two below */
+    struct yoke_nursery *system; /* outlives the main task: signal watching and the like */
+    struct yoke_nursery *main;   /* around the main task: services end with it */
     struct yoke_actor_id actor;
     struct {
         void *data;
@@ -130,8 +131,8 @@ struct yk_task *yk_task_self(const char *call);
 struct yk_task *yk_task_self_or_null(void);
 
 /*
- * The start of each blocking call: 0, or YOKE_CANCELLED with a Cancelled raised if the task is being
- * cancelled. What the call does after that must not fail for cancellation unless it parks.
+ * The start of each blocking call: 0, or YOKE_CANCELLED with a Cancelled raised if the task is
+ * being cancelled. What the call does after that must not fail for cancellation unless it parks.
  */
 int yk_check_cancelled(struct yk_task *task);
 

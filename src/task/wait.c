@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The plain waits: checkpoint, sleep, event, all tasks blocked; and what a task can ask of itself. */
+/* The plain waits: checkpoint, sleep, event, all tasks blocked; and what a task can ask of itself.
+ */
 #include <errno.h>
 #include <string.h>
 #include <yoke/event.h>

@@ -25,6 +25,13 @@ static ssize_t unix_send(struct yk_link *link, const void *data, size_t size)
     return n < 0 ? -errno : n;
 }
 
+int yk_link_unix_pair(int *ret_fds)
+{
+    int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds);
+
+    return rc < 0 ? -errno : 0;
+}
+
 const struct yk_link_ops yk_link_unix = {
     .name = "unix",
     .receive = unix_receive,

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sumtree: the SHA-256 of every regular file under a directory, by worker processes; the list is in
+ * the format of sha256sum(1), in the order of completion. Symbolic links are not followed.
+ *
+ *   walker task --paths--> slot tasks, each with a worker actor --results--> printer task
+ *
+ * Both channels are bounded and a slot has at most WINDOW files at its worker, so that whatever is
+ * slowest holds up the rest. A slot owns each file from the channel until the worker has answered:
+ * when the worker dies it starts another one and sends again what was not answered; a file at which
+ * the worker died DEATHS_MAX times is given up. All ends with app(): no process, thread or
+ * temporary file is left, whatever happened.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <yoke.h>
+
+enum {
+    WINDOW = 16, /* files at a worker: the way there and back does not limit */
+    DEATHS_MAX = 3,
+    WORKERS_MAX = 256,
+    CHUNK = 256 << 10,
+    WINDOW_BYTES = 1 << 20, /* of them: large files go to whoever is idle, not to one queue */
+};
+
+/* --- a worker: its own process, and nothing in it but this --------------------------------------- */
+
+struct hasher {
+    EVP_MD_CTX *md;
+    unsigned char *chunk;
+    char digest[2 * EVP_MAX_MD_SIZE + 1];
+    int64_t size;
+};
+
+/* 0; an errno, if the file is what is wrong; negative: a failure, such as YOKE_CANCELLED. */
+static int hash_fd(struct hasher *hasher, int fd)
+{
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    unsigned bytes_n = 0;
+    struct stat status;
+    ssize_t n = 1;
+    int rc = 0;
+
+    if (fstat(fd, &status) < 0)
+        return errno;
+    if (!S_ISREG(status.st_mode))
+        return ESTALE; /* it was one when the walker saw it */
+    if (EVP_DigestInit_ex(hasher->md, EVP_sha256(), NULL) != 1)
+        return yoke_raise("sumtree.Crypto", EIO, "libcrypto has no SHA-256");
+    hasher->size = 0;
+    while (rc == 0 && (n = read(fd, hasher->chunk, CHUNK)) > 0) {
+        EVP_DigestUpdate(hasher->md, hasher->chunk, (size_t)n);
+        hasher->size += n;
+        rc = yoke_checkpoint(); /* a large file does not keep its worker from being cancelled */
+    }
+    if (rc < 0 || n < 0)
+        return rc < 0 ? rc : errno;
+    EVP_DigestFinal_ex(hasher->md, bytes, &bytes_n);
+    for (unsigned i = 0; i < bytes_n; i++)
+        snprintf(hasher->digest + 2 * (size_t)i, 3, "%02x", bytes[i]);
+    return 0;
+}
+
+static int answer(struct yoke_context *ctx, struct hasher *hasher, struct yoke_value job)
+{
+    struct yoke_value id = yoke_value_get(job, "id");
+    char path[PATH_MAX];
+    const void *data;
+    size_t n;
+    int fd;
+    int rc = yoke_value_bin(yoke_value_get(job, "path"), "path", &data, &n);
+
+    if (rc < 0)
+        return rc;
+    snprintf(path, sizeof path, "%.*s", n < INT_MAX ? (int)n : 0, (const char *)data);
+    /* Neither a symbolic link nor a FIFO that has taken the file's place: those may block. */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    rc = n >= sizeof path ? ENAMETOOLONG : fd < 0 ? errno : hash_fd(hasher, fd);
+    if (fd >= 0)
+        close(fd);
+    if (rc < 0)
+        return rc;
+    if (rc > 0)
+        return yoke_stream_send(ctx, YOKE_MAP({"id", id}, {"error", yoke_str(strerror(rc))}));
+    return yoke_stream_send(ctx, YOKE_MAP({"id", id}, {"digest", yoke_str(hasher->digest)},
+                                          {"size", yoke_int(hasher->size)}));
+}
+
+/* Receives {id, path}; replies, in the same order, {id, digest, size} or {id, error}. */
+static int sum_files(struct yoke_context *ctx, struct yoke_value args)
+{
+    struct hasher hasher = {.md = EVP_MD_CTX_new(), .chunk = malloc(CHUNK)};
+    struct yoke_value job;
+    int rc;
+
+    (void)args;
+    if (hasher.md == NULL || hasher.chunk == NULL)
+        rc = yoke_raise("sumtree.Worker", ENOMEM, "no memory to work in");
+    else
+        rc = yoke_context_started(ctx, yoke_nil());
+    while (rc == 0 && (rc = yoke_stream_receive(ctx, &job)) > 0)
+        rc = answer(ctx, &hasher, job);
+    free(hasher.chunk);
+    EVP_MD_CTX_free(hasher.md);
+    return rc;
+}
+YOKE_ENDPOINT("sum:files", sum_files);
+
+/* --- the root ------------------------------------------------------------------------------------ */
+
+/* A file, or a directory that is still to be listed. Belongs to one task or channel at a time. */
+struct file {
+    struct file *next; /* on the walker's stack */
+    bool directory;
+    bool failed;
+    int64_t size;   /* as listed, then as hashed */
+    char text[132]; /* the digest; if failed, why */
+    char path[];
+};
+
+struct run {
+    const char *directory;
+    const char *out_path; /* NULL: stdout */
+    char temporary[PATH_MAX];
+    int out;
+    unsigned workers;
+    struct yoke_channel *paths;
+    struct yoke_channel *results;
+    struct yoke_event finished;
+    int64_t began;
+    int64_t files, bytes, failed;
+    bool terminal; /* stderr is one: show progress */
+    size_t used;
+    char buffer[PIPE_BUF];
+};
+
+static struct file *file_new(const char *directory, const char *name)
+{
+    size_t n = strlen(directory);
+    const char *slash = n == 0 || name[0] == '\0' || directory[n - 1] == '/' ? "" : "/";
+    size_t size = n + strlen(slash) + strlen(name) + 1;
+    struct file *file = calloc(1, sizeof *file + size);
+
+    if (file != NULL)
+        snprintf(file->path, size, "%s%s%s", directory, slash, name);
+    return file;
+}
+
+static const char *line_start(const struct run *run)
+{
+    return run->terminal ? "\r\033[K" : ""; /* over the progress line */
+}
+
+struct listing {
+    const struct file *directory;
+    struct file **stack;
+};
+
+/* In a worker thread. 0 or, if the directory is what is wrong, an errno. */
+static int list_directory(void *arg)
+{
+    struct listing *listing = arg;
+    DIR *stream = opendir(listing->directory->path);
+    struct dirent *entry;
+    int rc = stream == NULL ? errno : 0;
+
+    while (rc == 0 && (errno = 0, entry = readdir(stream)) != NULL) {
+        struct stat status = {.st_mode = S_IFREG}; /* without a status: opening will tell */
+        struct file *file;
+
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        (void)fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW);
+        if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+            continue;
+        file = file_new(listing->directory->path, entry->d_name);
+        if (file == NULL) {
+            rc = yoke_raise("sumtree.Walk", ENOMEM, "no memory to list a directory");
+            break;
+        }
+        file->directory = S_ISDIR(status.st_mode);
+        file->size = (int64_t)status.st_size;
+        file->next = *listing->stack;
+        *listing->stack = file;
+    }
+    if (rc == 0)
+        rc = errno;
+    if (stream != NULL)
+        closedir(stream);
+    return rc;
+}
+
+/*
+ * Listing blocks, on a network file system for long: hence one call in a thread per directory, which
+ * costs microseconds. The call is not abandoned when cancelled, since it fills our stack of files.
+ */
+static int walk(void *arg)
+{
+    struct run *run = arg;
+    struct file *stack = file_new(run->directory, "");
+    struct file *file;
+    int rc = stack == NULL ? yoke_raise("sumtree.Walk", ENOMEM, "no memory") : 0;
+
+    if (rc == 0)
+        stack->directory = true;
+    while (rc == 0 && (file = stack) != NULL) {
+        stack = file->next;
+        if (file->directory) {
+            rc = yoke_thread_run(list_directory, &(struct listing){file, &stack}, NULL);
+            file->failed = rc > 0;
+            if (rc > 0)
+                snprintf(file->text, sizeof file->text, "%s", strerror(rc));
+        }
+        if (rc >= 0 && (!file->directory || file->failed))
+            rc = yoke_channel_send(file->failed ? run->results : run->paths, &file);
+        else
+            free(file);
+    }
+    ...
+}

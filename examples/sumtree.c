@@ -32,7 +32,8 @@ enum {
     WINDOW_BYTES = 1 << 20, /* of them: large files go to whoever is idle, not to one queue */
 };
 
-/* --- a worker: its own process, and nothing in it but this --------------------------------------- */
+/* --- a worker: its own process, and nothing in it but this ---------------------------------------
+ */
 
 struct hasher {
     EVP_MD_CTX *md;
@@ -115,14 +116,16 @@ static int sum_files(struct yoke_context *ctx, struct yoke_value args)
 }
 YOKE_ENDPOINT("sum:files", sum_files);
 
-/* --- the root ------------------------------------------------------------------------------------ */
+/* --- the root ------------------------------------------------------------------------------------
+ */
 
 /* A file, or a directory that is still to be listed. Belongs to one task or channel at a time. */
 struct file {
     struct file *next; /* on the walker's stack */
     bool directory;
     bool failed;
-    int64_t size;   /* as listed, then as hashed */
+    int64_t size;   /* as listed */
+    int64_t hashed; /* bytes */
     char text[132]; /* the digest; if failed, why */
     char path[];
 };
@@ -200,30 +203,124 @@ static int list_directory(void *arg)
 }
 
 /*
- * Listing blocks, on a network file system for long: hence one call in a thread per directory, which
- * costs microseconds. The call is not abandoned when cancelled, since it fills our stack of files.
+ * Listing blocks, on a network file system for long: hence one call in a thread per directory,
+ * which costs microseconds. It is not abandoned when cancelled, since it fills our stack of files.
  */
 static int walk(void *arg)
 {
     struct run *run = arg;
     struct file *stack = file_new(run->directory, "");
     struct file *file;
-    int rc = stack == NULL ? yoke_raise("sumtree.Walk", ENOMEM, "no memory") : 0;
+    int rc = 0;
+
+    if (stack == NULL)
+        return yoke_raise("sumtree.Walk", ENOMEM, "no memory to list a directory");
+    stack->directory = true;
+    while ((file = stack) != NULL) {
+        stack = file->next;
+        if (rc == 0 && file->directory)
+            rc = yoke_thread_run(list_directory, &(struct listing){file, &stack}, NULL);
+        if (rc > 0)
+            snprintf(file->text, sizeof file->text, "%s", strerror(rc));
+        file->failed = rc > 0;
+        if (rc >= 0 && (file->failed || !file->directory)) {
+            rc = yoke_channel_send(file->failed ? run->results : run->paths, &file);
+            file = rc < 0 ? file : NULL; /* the receiver's, if it was sent */
+        }
+        free(file);
+    }
+    yoke_channel_close_send(run->paths);
+    return rc;
+}
+
+/*
+ * Walking blocks, on a network file system for long, so it is done in a thread, a batch at a time
+ * because a turn there and back costs more than reading an entry. Not abandoned when cancelled:
+ * the thread works on what is ours.
+ */
+static int walk(void *arg)
+{
+    struct run *run = arg;
+    struct batch batch = {
+        .tree = fts_open((char *[]){run->directory, NULL},
+                         FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL),
+    };
+    int rc =
+        batch.tree == NULL ? yoke_raise("sumtree.Walk", errno, "fts_open: %s", strerror(errno)) : 0;
+
+    while (rc == 0 && !batch.last) {
+        rc = yoke_thread_run(read_batch, &batch, NULL);
+        for (size_t i = 0; i < batch.n; i++) {
+            if (rc == 0)
+                rc = yoke_channel_send(batch.files[i]->failed ? run->results : run->paths,
+                                       &batch.files[i]);
+            if (rc < 0)
+                free(batch.files[i]); /* not sent */
+        }
+    }
+    if (batch.tree != NULL)
+        fts_close(batch.tree);
+    yoke_channel_close_send(run->paths);
+    return rc;
+}
+
+struct slot {
+    struct run *run;
+    int number;
+    struct yoke_context ctx;
+    struct file *sent[WINDOW]; /* a ring: the worker answers in order */
+    size_t first, n;           /* of them; `first` counts on, and is the id of the oldest file */
+    int64_t bytes;
+    int deaths; /* of workers, since the last answer */
+    bool up;
+};
+
+static struct file **sent(struct slot *slot, size_t i)
+{
+    return &slot->sent[(slot->first + i) % WINDOW];
+}
+
+static int send_path(struct slot *slot, size_t i)
+{
+    const char *path = (*sent(slot, i))->path;
+    struct yoke_value id = yoke_int((int64_t)(slot->first + i));
+
+    return yoke_stream_send(&slot->ctx,
+                            YOKE_MAP({"id", id}, {"path", yoke_bin(path, strlen(path))}));
+}
+
+/* The oldest file is done. Cancelled, it stays with the slot. */
+static int settle(struct slot *slot, int64_t size, bool failed, const char *text, size_t n)
+{
+    struct file *file = *sent(slot, 0);
+    int64_t listed = file->size;
+    int rc;
+
+    snprintf(file->text, sizeof file->text, "%.*s", (int)(n < 127 ? n : 127), text);
+    file->failed = failed;
+    file->size = size;
+    rc = yoke_channel_send(slot->run->results, &file);
+    if (rc < 0) {
+        file->size = listed;
+        return rc;
+    }
+    slot->bytes -= listed;
+    slot->first++;
+    slot->n--;
+    slot->deaths = 0;
+    return 0;
+}
+
+static int take_answer(struct slot *slot)
+{
+    struct yoke_value value, error;
+    const char *text;
+    size_t n;
+    int64_t id, size = 0;
+    int rc = yoke_stream_receive(&slot->ctx, &value);
 
     if (rc == 0)
-        stack->directory = true;
-    while (rc == 0 && (file = stack) != NULL) {
-        stack = file->next;
-        if (file->directory) {
-            rc = yoke_thread_run(list_directory, &(struct listing){file, &stack}, NULL);
-            file->failed = rc > 0;
-            if (rc > 0)
-                snprintf(file->text, sizeof file->text, "%s", strerror(rc));
-        }
-        if (rc >= 0 && (!file->directory || file->failed))
-            rc = yoke_channel_send(file->failed ? run->results : run->paths, &file);
-        else
-            free(file);
-    }
+        return yoke_raise("sumtree.Answer", EPROTO, "the worker has stopped early");
+    error = yoke_value_get(value, "error");
     ...
 }

@@ -75,7 +75,7 @@ struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const ch
     child->cancel_ns = opts->cancel_timeout_ns > 0 ? opts->cancel_timeout_ns : YK_CANCEL_NS;
     child->term_ns = opts->term_timeout_ns > 0 ? opts->term_timeout_ns : YK_TERM_NS;
     YK_TEXT_COPY(child->id.name, name);
-    yk_cid_new(child->id.uuid); /* an id of the same form */
+    yk_uuid_new(yk_runtime_current, child->id.uuid);
     child->process.pidfd = -1;
     yoke_event_init(&child->process_ended);
     yoke_event_init(&child->link_ended);

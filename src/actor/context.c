@@ -54,6 +54,7 @@ static void request_cancel(struct yk_dialog *dialog, struct yk_cause_spec *spec)
     dialog->request = yk_cause_new(spec);
     snprintf(request_cid, sizeof request_cid, "%s%s", dialog->cid, YK_REQUEST_SUFFIX);
     yk_portal_send_cancel(dialog->portal, request_cid, dialog->cid, dialog->request);
+    yk_dialog_changed(dialog);
 }
 
 void yoke_context_cancel_at(const struct yoke_site *site, struct yoke_context *ctx,
@@ -96,6 +97,16 @@ static int wait_finished(struct yk_dialog *dialog)
 
     while (rc == 0 && !dialog->finished)
         rc = yk_wait_in(&dialog->waiters, "a context to end", NULL);
+    return rc;
+}
+
+/* As long as it was not asked to end: from then on the teardown bound holds. */
+static int wait_result(struct yk_dialog *dialog)
+{
+    int rc = 0;
+
+    while (rc == 0 && !dialog->finished && dialog->request == NULL)
+        rc = yk_wait_in(&dialog->waiters, "the result of a context", NULL);
     return rc;
 }
 
@@ -290,7 +301,8 @@ int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
     yk_scope_enter(&ctx->scope, task, dialog->endpoint, site, false);
     dialog->ctx = ctx;
     rc = wait_open(dialog);
-    if (rc == 0 && dialog->error == NULL)
+    /* Once started it is open, even if the end came right behind: the body, or close, tells. */
+    if (rc == 0 && (dialog->started || dialog->error == NULL))
         return 0;
     rc = finish(ctx, yk_body_failure(task, ctx->scope.flight_at_open, rc, site), site, NULL);
     /* Only a request of our own could end in 0 here, and none was made before open returned but by
@@ -323,7 +335,7 @@ int yoke_context_close_at(const struct yoke_site *site, struct yoke_context *ctx
         rc = yoke_stream_close(ctx);
         yk_dialog_drain(ctx->dialog);
         if (rc == 0)
-            rc = wait_finished(ctx->dialog);
+            rc = wait_result(ctx->dialog);
         failure = yk_body_failure(task, ctx->scope.flight_at_open, rc, site);
     }
     return finish(ctx, failure, site, ret_outcome);

@@ -284,6 +284,12 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
         return yoke_raise("yoke.Closed", YOKE_ECLOSED, "this side has closed its stream");
     if (rc == 0 && !dialog->finished)
         rc = yk_link_wait_room(&dialog->portal->link);
+    while (rc == -EPIPE && !dialog->finished) {
+        /* The link has failed, and why is about to be told, which cancels this. */
+        int told = yk_wait_in(&dialog->waiters, "why a link was lost", NULL);
+
+        rc = told < 0 ? told : rc;
+    }
     if (rc == -EPIPE || (rc == 0 && dialog->finished))
         return yoke_raise("yoke.Closed", YOKE_ECLOSED, "the peer of %s has ended",
                           dialog->endpoint);

@@ -7,6 +7,7 @@
  */
 #include "base/memory.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 static __thread unsigned fail_at; /* calls until the one that fails; 0: off */
@@ -32,7 +33,7 @@ void *yk_calloc(size_t n, size_t size)
 
 void *yk_malloc(size_t size)
 {
-    return refused() ? NULL : malloc(size);
+    return size > PTRDIFF_MAX || refused() ? NULL : malloc(size);
 }
 
 void *yk_realloc(void *old, size_t size)

@@ -160,8 +160,6 @@ static bool refuse_abort(struct yk_task *task, void *arg)
 static void wait_for_children(struct yoke_nursery *nursery, struct yk_task *task)
 {
     while (nursery->child_count > 0 || nursery->pending_starts > 0) {
-        if (nursery->scope.effective)
-            nursery->cancelled_seen = true;
         nursery->closer = task;
         (void)yk_park(task, "nursery close", refuse_abort, nursery);
     }

@@ -168,8 +168,7 @@ YK_SIM_TEST(many_failures_are_all_in_the_group)
     yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
     for (int i = 0; i < CHILDREN; i++)
         yk_check_int(yoke_spawn(&nursery, fail_at_once, (void *)(uintptr_t)names[i % 4]), 0);
-    yk_check_int(yoke_nursery_close(&nursery, yoke_raise("test.Body", EPERM, "body")),
-                 YOKE_EGROUP);
+    yk_check_int(yoke_nursery_close(&nursery, yoke_raise("test.Body", EPERM, "body")), YOKE_EGROUP);
     yk_check_int(yoke_error_member_count(yoke_in_flight()), CHILDREN + 1);
     yk_check_text(yoke_error_type(yoke_error_member(yoke_in_flight(), 0)), "test.Body");
     for (int i = 1; i <= CHILDREN; i++)
@@ -198,8 +197,7 @@ YK_SIM_TEST(groups_nest_as_nurseries_do)
 
     yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
     yk_check_int(yoke_spawn(&nursery, nursery_that_fails_twice, NULL), 0);
-    yk_check_int(yoke_nursery_close(&nursery, yoke_raise("test.Body", EPERM, "body")),
-                 YOKE_EGROUP);
+    yk_check_int(yoke_nursery_close(&nursery, yoke_raise("test.Body", EPERM, "body")), YOKE_EGROUP);
     group = yoke_in_flight();
     yk_check_int(yoke_error_member_count(group), 2);
     inner = yoke_error_member(group, 1);

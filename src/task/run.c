@@ -6,6 +6,7 @@
  * not absorbed silently but handed to the caller of yoke_run, as its result.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,19 +116,25 @@ static int init_task(void *arg)
     return 0;
 }
 
-static void make_identity(struct yoke_runtime *runtime, const char *name)
+void yk_uuid_new(struct yoke_runtime *runtime, char *text)
 {
-    struct yoke_actor_id *actor = &runtime->actor;
     unsigned char b[16];
 
     runtime->host->ops->entropy(runtime->host, b, sizeof b);
     b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
     b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-    YK_TEXT_COPY(actor->name, name != NULL ? name : "root");
-    snprintf(actor->uuid, sizeof actor->uuid,
+    snprintf(text, YK_UUID_SIZE,
              "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
              b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
              b[15]);
+}
+
+static void make_identity(struct yoke_runtime *runtime, const char *name)
+{
+    struct yoke_actor_id *actor = &runtime->actor;
+
+    yk_uuid_new(runtime, actor->uuid);
+    YK_TEXT_COPY(actor->name, name != NULL ? name : "root");
     if (gethostname(actor->host, sizeof actor->host - 1) != 0)
         strcpy(actor->host, "localhost");
     actor->pid = (int32_t)getpid();
@@ -159,8 +166,18 @@ static void print_state(void)
         dprintf(2, "  seed: %llu\n", (unsigned long long)task->runtime->seed);
 }
 
+/* Once per process: other threads' runtimes may be reading them. */
+static void install_hooks(void)
+{
+    yk_check_state_hook = print_state;
+    yk_on_big_stack = yk_sched_on_big_stack;
+}
+
 static void runtime_init(struct yoke_runtime *runtime, const struct yoke_run_opts *opts)
 {
+    static pthread_once_t hooks_installed = PTHREAD_ONCE_INIT;
+
+    pthread_once(&hooks_installed, install_hooks);
     memset(runtime, 0, sizeof *runtime);
     runtime->host = opts->host;
     runtime->shuffle = opts->shuffle;
@@ -175,8 +192,6 @@ static void runtime_init(struct yoke_runtime *runtime, const struct yoke_run_opt
     runtime->loop_locus.actor = &runtime->actor;
     yk_list_init(&runtime->root.children);
     yk_scope_enter(&runtime->root.scope, NULL, "root", YOKE_HERE, false);
-    yk_check_state_hook = print_state;
-    yk_on_big_stack = yk_sched_on_big_stack;
 }
 
 static void runtime_fini(struct yoke_runtime *runtime)

@@ -21,19 +21,10 @@
 
 __thread struct yoke_runtime *yk_runtime_current;
 
-struct yk_task *yk_task_self_or_null(void)
+_Noreturn void yk_outside_task(const char *call)
 {
-    return yk_runtime_current != NULL ? yk_runtime_current->current : NULL;
-}
-
-struct yk_task *yk_task_self(const char *call)
-{
-    struct yk_task *task = yk_task_self_or_null();
-
-    if (__builtin_expect(task == NULL, 0))
-        yk_misuse(NULL, NULL, NULL,
-                  "%s called outside a task: it must run inside yoke_run or yoke_main", call);
-    return task;
+    yk_misuse(NULL, NULL, NULL,
+              "%s called outside a task: it must run inside yoke_run or yoke_main", call);
 }
 
 int64_t yk_now(struct yoke_runtime *runtime)
@@ -143,6 +134,9 @@ void yk_yield(struct yk_task *task)
 int yk_park(struct yk_task *task, const char *waiting_for, yk_abort_fn abort, void *arg)
 {
     yk_assert(task->state == YK_TASK_RUNNING);
+    /* Cancelled before it parks: nobody would tell it again. */
+    if (abort != NULL && task->scope->effective && abort(task, arg))
+        return yk_deliver(task);
     task->state = YK_TASK_PARKED;
     task->waiting_for = waiting_for;
     task->abort = abort;
@@ -185,13 +179,6 @@ bool yk_wake_first(struct yk_list *queue, int rc)
         return false;
     yk_wake(yk_container_of(node, struct yk_wait, node)->task, rc);
     return true;
-}
-
-int yk_check_cancelled(struct yk_task *task)
-{
-    if (__builtin_expect(task->scope->effective, 0))
-        return yk_deliver(task);
-    return 0;
 }
 
 void yk_completed_at_once(struct yk_task *task)

@@ -315,7 +315,7 @@ void yk_scope_check_innermost(const struct yoke_scope *scope, struct yk_task *ta
                   "scope \"%s\" closed by task %s, but opened by task %s", scope->name, task->name,
                   scope->task->name);
     if (task->scope != scope)
-        yk_misuse(scope->site, "still open, opened at", task->scope->site,
+        yk_misuse(here != NULL ? here : scope->site, "still open, opened at", task->scope->site,
                   "scope \"%s\" closed before scope \"%s\", which was opened inside it",
                   scope->name, task->scope->name);
 }

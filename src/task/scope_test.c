@@ -426,7 +426,8 @@ int main(void)
         cmocka_unit_test(cancelling_a_closed_scope_does_nothing),
         cmocka_unit_test(a_scope_can_be_opened_again_after_it_was_cancelled_and_closed),
         cmocka_unit_test(a_task_cancels_the_scope_of_another_and_only_that),
-        cmocka_unit_test(one_wait_is_cancelled_once_even_if_scopes_are_cancelled_twice_before_it_runs),
+        cmocka_unit_test(
+            one_wait_is_cancelled_once_even_if_scopes_are_cancelled_twice_before_it_runs),
         cmocka_unit_test(cancellation_reaches_tasks_at_any_depth),
         cmocka_unit_test(a_thousand_nested_scopes_unwind_to_the_outermost),
         cmocka_unit_test(a_cancelled_caught_and_put_back_is_still_absorbed),

@@ -106,13 +106,10 @@ static int slab_new(struct yk_stacks *stacks)
 
 static int guard(struct yk_stacks *stacks, char *page)
 {
-    if (stacks->guard_install) {
-        if (madvise(page, stacks->page_size, MADV_GUARD_INSTALL) == 0)
-            return 0;
-        if (errno != EINVAL)
-            return -ENOMEM;
-        stacks->guard_install = false; /* an older kernel */
-    }
+    if (stacks->guard_install && madvise(page, stacks->page_size, MADV_GUARD_INSTALL) == 0)
+        return 0;
+    stacks->guard_install =
+        false; /* an older kernel, most likely; what else it was, mprotect says */
     return mprotect(page, stacks->page_size, PROT_NONE) == 0 ? 0 : -ENOMEM;
 }
 

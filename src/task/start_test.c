@@ -425,8 +425,8 @@ struct background {
 static int start_in_background(void *arg)
 {
     struct background *background = arg;
-    int rc = yoke_start_at(YOKE_HERE, background->target, background->fn, "background", NULL,
-                           NULL, NULL);
+    int rc = yoke_start_at(YOKE_HERE, background->target, background->fn, "background", NULL, NULL,
+                           NULL);
 
     yk_check_int(rc, background->expected);
     yoke_clear();

@@ -124,17 +124,36 @@ struct yk_wait {
 
 extern __thread struct yoke_runtime *yk_runtime_current; /* NULL: none on this thread */
 
-/* The calling task. Outside a runtime this is misuse of `call`, and aborts. */
-struct yk_task *yk_task_self(const char *call);
+/* The calling task, or NULL. */
+static inline struct yk_task *yk_task_self_or_null(void)
+{
+    struct yoke_runtime *runtime = yk_runtime_current;
 
-/* As above, or NULL. */
-struct yk_task *yk_task_self_or_null(void);
+    return runtime != NULL ? runtime->current : NULL;
+}
+
+/* The calling task. Outside a runtime this is misuse of `call`, and aborts. */
+_Noreturn void yk_outside_task(const char *call);
+static inline struct yk_task *yk_task_self(const char *call)
+{
+    struct yk_task *task = yk_task_self_or_null();
+
+    if (__builtin_expect(task == NULL, 0))
+        yk_outside_task(call);
+    return task;
+}
+
+/* Raises Cancelled in a task that is being cancelled. Returns YOKE_CANCELLED. */
+int yk_deliver(struct yk_task *task);
 
 /*
  * The start of each blocking call: 0, or YOKE_CANCELLED with a Cancelled raised if the task is
  * being cancelled. What the call does after that must not fail for cancellation unless it parks.
  */
-int yk_check_cancelled(struct yk_task *task);
+static inline int yk_check_cancelled(struct yk_task *task)
+{
+    return __builtin_expect(task->scope->effective, 0) ? yk_deliver(task) : 0;
+}
 
 /* The end of a blocking call that completed at once: lets others run when the budget is used up. */
 void yk_completed_at_once(struct yk_task *task);
@@ -166,6 +185,10 @@ bool yk_wake_first(struct yk_list *queue, int rc);
 void yk_sched_loop(struct yoke_runtime *runtime);
 void yk_sched_on_big_stack(void (*fn)(void *arg), void *arg);
 
+/* A random UUID as text, from the runtime's entropy. */
+enum { YK_UUID_SIZE = 37 };
+void yk_uuid_new(struct yoke_runtime *runtime, char *text);
+
 /* From any thread: runs post->run on the runtime's thread soon. */
 void yk_post(struct yoke_runtime *runtime, struct yk_post *post);
 void yk_run_posts(struct yoke_runtime *runtime); /* those that have come */
@@ -194,9 +217,6 @@ void yk_scope_cancel_cause(struct yoke_scope *scope, const struct yoke_cause *ca
 
 /* A cause whose requester is not what runs now, but `who`. */
 struct yoke_cause *yk_cause_new_as(struct yk_locus *who, const struct yk_cause_spec *spec);
-
-/* Raises Cancelled in a task that is being cancelled. Returns YOKE_CANCELLED. */
-int yk_deliver(struct yk_task *task);
 
 /* What leaves a body: takes its unhandled failure out of flight, NULL if it has none. */
 struct yoke_error *yk_body_failure(struct yk_task *task, const struct yoke_error *at_open, int rc,

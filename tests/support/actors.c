@@ -64,8 +64,7 @@ bool yk_has_children(void)
     return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-void yk_actors_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name,
-                      void *arg)
+void yk_actors_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name, void *arg)
 {
     unsigned failed_before = yk_checks_failed();
     unsigned descriptors = yk_descriptors();
@@ -125,8 +124,7 @@ void yk_report_open(struct yk_report *report)
         close(fd);
 }
 
-void yk_report_close_at(const char *file, int line, struct yk_report *report,
-                        const char *expected)
+void yk_report_close_at(const char *file, int line, struct yk_report *report, const char *expected)
 {
     char text[8192];
     int fd = open(report->path, O_RDONLY | O_CLOEXEC);
@@ -183,13 +181,13 @@ const char *yk_chain(const struct yoke_cause *cause)
         const struct yoke_requester *who = yoke_cause_requester(cause);
         const char *reason = yoke_cause_reason(cause);
 
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s, %s by %s%s%s%s%s%s%s",
-                                 used > 0 ? " <- " : "", yoke_layer_name(yoke_cause_layer(cause)),
-                                 yoke_cause_kind_name(yoke_cause_kind(cause)), who->actor.name,
-                                 reason[0] != '\0' ? "[" : "", reason, reason[0] != '\0' ? "]" : "",
-                                 error != NULL ? "{" : "",
-                                 error != NULL ? yoke_error_type(error) : "",
-                                 error != NULL ? "}" : "");
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "%s%s, %s by %s%s%s%s%s%s%s",
+                             used > 0 ? " <- " : "", yoke_layer_name(yoke_cause_layer(cause)),
+                             yoke_cause_kind_name(yoke_cause_kind(cause)), who->actor.name,
+                             reason[0] != '\0' ? "[" : "", reason, reason[0] != '\0' ? "]" : "",
+                             error != NULL ? "{" : "", error != NULL ? yoke_error_type(error) : "",
+                             error != NULL ? "}" : "");
     }
     return text;
 }
@@ -205,8 +203,8 @@ struct yoke_error *yk_caught_at(const char *file, int line)
     return yoke_catch();
 }
 
-void yk_check_error_at(const char *file, int line, const struct yoke_error *error,
-                       const char *type, int code, const char *message)
+void yk_check_error_at(const char *file, int line, const struct yoke_error *error, const char *type,
+                       int code, const char *message)
 {
     if (error == NULL) {
         yk_check_failed(file, line, "there is no error, not even %s", type);

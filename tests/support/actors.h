@@ -17,12 +17,14 @@
 
 #include "../tests/support/simrun.h"
 
-/* The first line of main: serves if this process was started as an actor, and then never returns. */
+/* The first line of main: serves if this process was started as an actor, and then never returns.
+ */
 void yk_actors_begin(int argc, char **argv);
 
 /* Runs fn(arg) as the main task of a root actor; fails the cmocka test if a check fails in it. */
 #define yk_actors_run(fn, arg) yk_actors_run_at(YOKE_HERE, (fn), #fn, (arg))
-void yk_actors_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name, void *arg);
+void yk_actors_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name,
+                      void *arg);
 
 /* A cmocka test named for what it shows; its body is a task function: int body(void *arg). */
 #define YK_ACTORS_TEST(law)                                                                        \
@@ -62,8 +64,7 @@ void yk_report_open(struct yk_report *report);
 /* Compares all lines with `expected` ("line\nline\n") and removes the file. */
 #define yk_report_close(report, expected)                                                          \
     yk_report_close_at(__FILE__, __LINE__, (report), (expected))
-void yk_report_close_at(const char *file, int line, struct yk_report *report,
-                        const char *expected);
+void yk_report_close_at(const char *file, int line, struct yk_report *report, const char *expected);
 
 /* In an endpoint: appends a line, if its arguments name a report. */
 void yk_report_line(struct yoke_value args, const char *format, ...) YOKE_PRINTF(2, 3);
@@ -80,15 +81,16 @@ const char *yk_chain(const struct yoke_cause *cause);
 #define yk_check_chain(cause, expected)                                                            \
     yk_check_text_at(__FILE__, __LINE__, "the chain", yk_chain(cause), (expected))
 
-/* Catches what is in flight; never NULL: without one it is a failed check, and any error is given. */
+/* Catches what is in flight; never NULL: without one it is a failed check, and any error is given.
+ */
 #define yk_caught() yk_caught_at(__FILE__, __LINE__)
 struct yoke_error *yk_caught_at(const char *file, int line);
 
 /* Checks the type, code and message of an error; a message of NULL may be any. */
 #define yk_check_error(error, type, code, message)                                                 \
     yk_check_error_at(__FILE__, __LINE__, (error), (type), (code), (message))
-void yk_check_error_at(const char *file, int line, const struct yoke_error *error,
-                       const char *type, int code, const char *message);
+void yk_check_error_at(const char *file, int line, const struct yoke_error *error, const char *type,
+                       int code, const char *message);
 
 /* Whether some error in the tree (members, context, because, suppressed) is of that type. */
 const struct yoke_error *yk_find_error(const struct yoke_error *error, const char *type);

@@ -27,6 +27,7 @@
 #include <yoke/runtime.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 
 enum { BATCH = 64 };
 
@@ -300,7 +301,7 @@ static const struct yk_host_ops linux_ops = {
 struct yoke_host *yoke_host_linux_new(void)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLET};
-    struct linux_host *self = calloc(1, sizeof *self);
+    struct linux_host *self = yk_calloc(1, sizeof *self);
     const char *what = "epoll_create1";
 
     if (self == NULL) {

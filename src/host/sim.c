@@ -17,6 +17,7 @@
 #include <yoke/runtime.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "base/random.h"
 
 struct sim_host {
@@ -142,7 +143,7 @@ static const struct yk_host_ops sim_ops = {
 
 struct yoke_host *yoke_host_sim_new(uint64_t seed)
 {
-    struct sim_host *self = calloc(1, sizeof *self);
+    struct sim_host *self = yk_calloc(1, sizeof *self);
 
     if (self == NULL) {
         yoke_raise("yoke.Host", ENOMEM, "no memory for a host");

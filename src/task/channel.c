@@ -14,6 +14,7 @@
 #include <yoke/channel.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "task/task.h"
 
 struct yoke_channel {
@@ -49,7 +50,7 @@ struct yoke_channel *yoke_channel_new(size_t item_size, size_t capacity)
     }
     if (!__builtin_mul_overflow(item_size, capacity, &bytes) &&
         !__builtin_add_overflow(bytes, sizeof *channel, &bytes))
-        channel = calloc(1, bytes);
+        channel = yk_calloc(1, bytes);
     if (channel == NULL) {
         yoke_raise("yoke.Channel", ENOMEM, "no memory for a channel of %zu items of %zu bytes",
                    capacity, item_size);

@@ -9,6 +9,7 @@
  * the starter reaches exactly the children that have not started yet.
  */
 #include "base/check.h"
+#include "base/memory.h"
 #include "task/task.h"
 
 #include <errno.h>
@@ -61,7 +62,7 @@ static void add_error(struct yoke_nursery *nursery, struct yoke_error *error)
     }
     if (nursery->more_count == nursery->more_capacity) {
         size_t capacity = nursery->more_capacity == 0 ? 8 : nursery->more_capacity * 2;
-        struct yoke_error **more = realloc(nursery->more_errors, capacity * sizeof(*more));
+        struct yoke_error **more = yk_realloc(nursery->more_errors, capacity * sizeof(*more));
 
         if (more == NULL) {
             yk_error_suppress(nursery->first_error, error);
@@ -173,7 +174,7 @@ static struct yoke_error *collected_error(struct yoke_nursery *nursery)
 
     if (nursery->more_count > 0) {
         size_t n = nursery->more_count + 1;
-        struct yoke_error **all = malloc(n * sizeof(*all));
+        struct yoke_error **all = yk_malloc(n * sizeof(*all));
         char message[64];
 
         snprintf(message, sizeof message, "%zu tasks failed", n);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "task/task.h"
 
@@ -208,7 +209,7 @@ static void runtime_fini(struct yoke_runtime *runtime)
 
 static int run_with_host(const struct main_task *program, const struct yoke_run_opts *opts)
 {
-    struct yoke_runtime *runtime = malloc(sizeof *runtime);
+    struct yoke_runtime *runtime = yk_malloc(sizeof *runtime);
     struct yk_locus *caller = yk_locus();
     struct yk_task *init;
     int rc;

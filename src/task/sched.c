@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 __thread struct yoke_runtime *yk_runtime_current;
@@ -44,7 +45,7 @@ static int reserve_ready(struct yoke_runtime *runtime)
 
     if (runtime->task_n < runtime->ready_capacity)
         return 0;
-    ready = malloc(capacity * sizeof(*ready));
+    ready = yk_malloc(capacity * sizeof(*ready));
     if (ready == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < runtime->ready_n; i++)

@@ -23,6 +23,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/memory.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -82,12 +83,12 @@ void yk_stacks_fini(struct yk_stacks *stacks)
 static int slab_new(struct yk_stacks *stacks)
 {
     size_t n = stacks->slabs == NULL ? SLAB_FIRST : stacks->slabs->n * 2;
-    struct yk_slab *slab = calloc(1, sizeof *slab);
+    struct yk_slab *slab = yk_calloc(1, sizeof *slab);
 
     if (slab == NULL)
         return -ENOMEM;
     slab->n = n > SLAB_MAX ? SLAB_MAX : n;
-    slab->valgrind_ids = calloc(slab->n, sizeof *slab->valgrind_ids);
+    slab->valgrind_ids = yk_calloc(slab->n, sizeof *slab->valgrind_ids);
     slab->memory = mmap(NULL, slab->n * stacks->stack_size, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (slab->memory == MAP_FAILED || slab->valgrind_ids == NULL) {

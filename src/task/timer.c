@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 
 void yk_timers_fini(struct yk_timers *timers)
 {
@@ -59,7 +60,7 @@ static void sift_down(struct yk_timers *timers, size_t i, struct yk_timer_entry 
 static int grow(struct yk_timers *timers)
 {
     size_t capacity = timers->capacity == 0 ? 64 : timers->capacity * 2;
-    struct yk_timer_entry *entries = realloc(timers->entries, capacity * sizeof *entries);
+    struct yk_timer_entry *entries = yk_realloc(timers->entries, capacity * sizeof *entries);
 
     if (entries == NULL)
         return -ENOMEM;

@@ -234,45 +234,45 @@ static int walk(void *arg)
 }
 
 /*
- * Walking blocks, on a network file system for long, so it is done in a thread, a batch at a time
- * because a turn there and back costs more than reading an entry. Not abandoned when cancelled:
- * the thread works on what is ours.
+ * Walking blocks, on a network file system for long, so a thread does it; in batches, because a
+ * turn there and back costs more than an entry. It is not abandoned when cancelled: `batch` is ours.
  */
 static int walk(void *arg)
 {
     struct run *run = arg;
-    struct batch batch = {
-        .tree = fts_open((char *[]){run->directory, NULL},
-                         FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL),
-    };
-    int rc =
-        batch.tree == NULL ? yoke_raise("sumtree.Walk", errno, "fts_open: %s", strerror(errno)) : 0;
+    char *roots[] = {run->directory, NULL};
+    struct batch batch = {.tree = fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL)};
+    int rc = 0;
 
+    if (batch.tree == NULL)
+        return yoke_raise("sumtree.Walk", errno, "fts_open: %s", strerror(errno));
     while (rc == 0 && !batch.last) {
         rc = yoke_thread_run(read_batch, &batch, NULL);
         for (size_t i = 0; i < batch.n; i++) {
+            struct file *file = batch.files[i];
+
             if (rc == 0)
-                rc = yoke_channel_send(batch.files[i]->failed ? run->results : run->paths,
-                                       &batch.files[i]);
+                rc = yoke_channel_send(file->failed ? run->results : run->paths, &file);
             if (rc < 0)
-                free(batch.files[i]); /* not sent */
+                free(file); /* not sent, so still ours */
         }
+        batch.n = 0;
     }
-    if (batch.tree != NULL)
-        fts_close(batch.tree);
+    fts_close(batch.tree);
     yoke_channel_close_send(run->paths);
     return rc;
 }
 
 struct slot {
     struct run *run;
-    int number;
+    unsigned number;
     struct yoke_context ctx;
-    struct file *sent[WINDOW]; /* a ring: the worker answers in order */
-    size_t first, n;           /* of them; `first` counts on, and is the id of the oldest file */
-    int64_t bytes;
-    int deaths; /* of workers, since the last answer */
-    bool up;
+    struct file *sent[WINDOW]; /* a ring, since the worker answers in order */
+    size_t first;              /* the oldest; counts on, and is the id of that file */
+    size_t n;
+    int64_t bytes; /* of all of them, as listed */
+    int deaths;    /* of workers, since the last answer */
+    bool up;       /* whether the present worker has come up */
 };
 
 static struct file **sent(struct slot *slot, size_t i)
@@ -282,45 +282,246 @@ static struct file **sent(struct slot *slot, size_t i)
 
 static int send_path(struct slot *slot, size_t i)
 {
-    const char *path = (*sent(slot, i))->path;
     struct yoke_value id = yoke_int((int64_t)(slot->first + i));
+    const char *path = (*sent(slot, i))->path;
 
     return yoke_stream_send(&slot->ctx,
                             YOKE_MAP({"id", id}, {"path", yoke_bin(path, strlen(path))}));
 }
 
-/* The oldest file is done. Cancelled, it stays with the slot. */
-static int settle(struct slot *slot, int64_t size, bool failed, const char *text, size_t n)
+/* The oldest file is done and goes to the printer; if cancelled before, it stays. */
+static int settle(struct slot *slot)
 {
-    struct file *file = *sent(slot, 0);
-    int64_t listed = file->size;
-    int rc;
+    int64_t listed = (*sent(slot, 0))->listed;
+    int rc = yoke_channel_send(slot->run->results, sent(slot, 0));
 
-    snprintf(file->text, sizeof file->text, "%.*s", (int)(n < 127 ? n : 127), text);
-    file->failed = failed;
-    file->size = size;
-    rc = yoke_channel_send(slot->run->results, &file);
-    if (rc < 0) {
-        file->size = listed;
+    if (rc < 0)
         return rc;
-    }
-    slot->bytes -= listed;
     slot->first++;
     slot->n--;
+    slot->bytes -= listed;
     slot->deaths = 0;
     return 0;
 }
 
 static int take_answer(struct slot *slot)
 {
-    struct yoke_value value, error;
-    const char *text;
+    struct file *file = *sent(slot, 0);
+    struct yoke_value value, text;
+    const char *data;
     size_t n;
-    int64_t id, size = 0;
+    int64_t id;
     int rc = yoke_stream_receive(&slot->ctx, &value);
 
+    if (rc <= 0)
+        return rc < 0 ? rc : yoke_raise("sumtree.Answer", EPROTO, "the worker stopped early");
+    text = yoke_value_get(value, "error");
+    file->failed = text.type != YOKE_NIL;
+    if (!file->failed)
+        text = yoke_value_get(value, "digest");
+    rc = yoke_value_int(yoke_value_get(value, "id"), "id", &id);
+    if (rc == 0 && id != (int64_t)slot->first)
+        rc = yoke_raise("sumtree.Answer", EPROTO, "the worker answered out of order");
     if (rc == 0)
-        return yoke_raise("sumtree.Answer", EPROTO, "the worker has stopped early");
-    error = yoke_value_get(value, "error");
-    ...
+        rc = yoke_value_str(text, "digest or error", &data, &n);
+    if (rc == 0 && !file->failed)
+        rc = yoke_value_int(yoke_value_get(value, "size"), "size", &file->size);
+    if (rc < 0)
+        return rc;
+    snprintf(file->text, sizeof file->text, "%.*s", n < INT_MAX ? (int)n : 0, data);
+    return settle(slot);
+}
+
+/* Keeps a worker busy until all paths are given out and it has answered what it was sent. */
+static int feed(struct slot *slot)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < slot->n; i++)
+        rc = send_path(slot, i); /* what the worker before this one has not answered */
+    while (rc == 0) {
+        struct file *file;
+
+        if (slot->n == 0 && (rc = yoke_channel_receive(slot->run->paths, &file)) == 0)
+            return 0;
+        if (slot->n > 0 && slot->n < WINDOW && slot->bytes < WINDOW_BYTES)
+            rc = yoke_channel_try_receive(slot->run->paths, &file);
+        if (rc == 0) {
+            rc = take_answer(slot);
+        } else if (rc > 0) {
+            slot->bytes += file->listed;
+            *sent(slot, slot->n) = file;
+            rc = send_path(slot, slot->n++);
+        }
+    }
+    if (rc != YOKE_ECLOSED)
+        return rc;
+    yoke_clear(); /* the worker is gone: closing the context says how */
+    return 0;
+}
+
+/* One worker, from start to end. */
+static int employ(struct slot *slot)
+{
+    struct yoke_actor_opts opts = {.expose = "sum:*"};
+    struct yoke_actor_nursery actors;
+    struct yoke_portal *portal;
+    char name[32];
+    int rc = yoke_actor_nursery_open(&actors, NULL);
+
+    snprintf(name, sizeof name, "worker-%u", slot->number);
+    slot->up = false;
+    if (rc == 0)
+        rc = yoke_actor_start(&actors, name, &opts, &portal);
+    if (rc == 0)
+        rc = yoke_context_open(&slot->ctx, portal, "sum:files", yoke_nil(), NULL);
+    if (rc == 0) {
+        slot->up = true;
+        rc = feed(slot);
+        rc = yoke_context_close(&slot->ctx, rc, NULL);
+    }
+    return yoke_actor_nursery_close(&actors, rc);
+}
+
+/* Its worker died: 0 to go on with another, else the failure. Takes over the error. */
+static int replace(struct slot *slot, struct yoke_error *died)
+{
+    struct file *file = *sent(slot, 0);
+
+    fprintf(stderr, "%ssumtree: %s\n", line_start(slot->run), yoke_error_message(died));
+    if (++slot->deaths >= DEATHS_MAX && !slot->up)
+        return yoke_rethrow(died); /* this is not about files: no worker even comes up */
+    yoke_error_unref(died);
+    if (slot->deaths < DEATHS_MAX || slot->n == 0)
+        return 0;
+    file->failed = true;
+    snprintf(file->text, sizeof file->text, "%d workers died at it", slot->deaths);
+    return settle(slot);
+}
+
+static int run_slot(void *arg)
+{
+    struct slot *slot = arg;
+    struct yoke_error *died;
+    int rc;
+
+    do {
+        rc = employ(slot);
+        died = rc < 0 ? yoke_catch_type("yoke.ActorDied") : NULL; /* all else is not ours to handle */
+        if (died != NULL)
+            rc = replace(slot, died);
+    } while (rc == 0 && died != NULL);
+    for (size_t i = 0; i < slot->n; i++)
+        free(*sent(slot, i));
+    return rc;
+}
+
+/* As sha256sum does it: names with a backslash or newline have them escaped, and say so in front. */
+static void print_file(FILE *out, const struct file *file)
+{
+    fprintf(out, "%s%s  ", strpbrk(file->path, "\\\n") != NULL ? "\\" : "", file->text);
+    for (const char *c = file->path; *c != '\0'; c++)
+        fputs(*c == '\\' ? "\\\\" : *c == '\n' ? "\\n" : (char[]){*c, '\0'}, out);
+    fputc('\n', out);
+}
+
+static int print_results(void *arg)
+{
+    struct run *run = arg;
+    struct file *file;
+    int rc;
+
+    while ((rc = yoke_channel_receive(run->results, &file)) > 0) {
+        if (file->failed) {
+            run->failed++;
+            fprintf(stderr, "%ssumtree: %s: %s\n", line_start(run), file->path, file->text);
+        } else {
+            run->files++;
+            run->bytes += file->size;
+            /* Then stdio does not block: a stuck reader holds up this task, and no Ctrl-C. */
+            rc = yoke_wait_writable(fileno(run->out));
+            if (rc >= 0)
+                print_file(run->out, file);
+        }
+        free(file);
+        if (rc < 0)
+            return rc;
+    }
+    if (rc == 0 && (fflush(run->out) != 0 || ferror(run->out)))
+        rc = yoke_raise("sumtree.Output", errno, "write: %s", strerror(errno));
+    yoke_event_set(&run->finished);
+    return rc;
+}
+
+static int show_progress(void *arg)
+{
+    struct run *run = arg;
+    int rc = 0;
+
+    while (rc == 0 && !yoke_event_is_set(&run->finished)) {
+        struct yoke_scope tick;
+        double mb = (double)run->bytes / 1e6;
+
+        fprintf(stderr, "%s%" PRId64 " files, %.1f MB, %.1f MB/s", line_start(run), run->files, mb,
+                mb / ((double)(yoke_now() - run->began + 1) / 1e9));
+        rc = yoke_scope_open(&tick, &(struct yoke_scope_opts){.timeout_ns = YOKE_MS(100)});
+        if (rc == 0)
+            rc = yoke_event_wait(&run->finished);
+        rc = yoke_scope_close(&tick, rc);
+    }
+    fputs(line_start(run), stderr);
+    return rc;
+}
+
+static int run_slots(struct run *run)
+{
+    struct slot *slots = calloc((size_t)run->workers, sizeof(*slots));
+    struct yoke_nursery nursery;
+    int rc = yoke_nursery_open(&nursery, &(struct yoke_nursery_opts){.name = "workers"});
+
+    if (rc == 0 && slots == NULL)
+        rc = yoke_raise("sumtree.Run", ENOMEM, "no memory for the workers");
+    for (unsigned i = 0; rc == 0 && i < run->workers; i++) {
+        slots[i].run = run;
+        slots[i].number = i + 1;
+        rc = yoke_spawn(&nursery, run_slot, &slots[i]);
+    }
+    rc = yoke_nursery_close(&nursery, rc);
+    free(slots);
+    yoke_channel_close_send(run->results);
+    return rc;
+}
+
+static void drain(struct yoke_channel *channel)
+{
+    struct file *file;
+
+    while (channel != NULL && yoke_channel_try_receive(channel, &file) > 0)
+        free(file);
+    yoke_channel_unref(channel);
+}
+
+static int sum_tree(struct run *run)
+{
+    struct yoke_nursery nursery;
+    int rc = yoke_nursery_open(&nursery, NULL);
+
+    run->began = yoke_now();
+    yoke_event_init(&run->finished);
+    run->paths = yoke_channel_new(sizeof(struct file *), BATCH);
+    run->results = run->paths != NULL ? yoke_channel_new(sizeof(struct file *), BATCH) : NULL;
+    if (rc == 0 && run->results == NULL)
+        rc = yoke_error_code(yoke_in_flight());
+    if (rc == 0)
+        rc = yoke_spawn(&nursery, walk, run);
+    if (rc == 0)
+        rc = yoke_spawn(&nursery, print_results, run);
+    if (rc == 0 && run->terminal)
+        rc = yoke_spawn(&nursery, show_progress, run);
+    if (rc == 0)
+        rc = run_slots(run);
+    rc = yoke_nursery_close(&nursery, rc);
+    drain(run->paths);
+    drain(run->results);
+    return rc;
 }

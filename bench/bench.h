@@ -40,8 +40,6 @@ struct bench_result {
     struct bench_samples value;
     struct bench_samples floor;
     double ratio; /* how many times the value is worse than the floor */
-    bool has_go;
-    double go;
 };
 
 int64_t bench_now(void); /* monotonic, ns */
@@ -62,11 +60,6 @@ int bench_plain(int (*operation)(long n), long n, double *ret_ns);
 /* The median and the spread of n > 0 numbers, which get sorted. */
 struct bench_samples bench_median(double *samples, size_t n);
 
-/* The table, a row at a time, and the file: an array of objects. 0 or -errno. report.c */
-void bench_print_head(int processor);
-void bench_print_row(const struct bench_result *result);
-int bench_write_json(const char *path, const struct bench_result *results, size_t n);
-
 /* Floors made of bare coroutines: no scheduler, no scopes. coroutine.c */
 int bench_raw_switch(double *ret_ns);     /* one switch */
 int bench_raw_spawn_1(double *ret_ns);    /* init, switch, switch back, on one stack */
@@ -78,12 +71,5 @@ int bench_raw_round_trip(double *ret_us);     /* 64 bytes there and back on a so
 int bench_raw_start(double *ret_us);          /* an empty program: spawned, first byte, reaped */
 int bench_raw_kill_8(double *ret_ms);         /* 8 idle processes killed and reaped */
 int bench_raw_stream(double *ret_per_second); /* messages of 64 bytes, one way */
-
-/*
- * The same operations by a program in Go, in the same run, if `go` is installed and the table has
- * the case. Builds and runs it for the named cases; to be called once. Then what it measured. go.c
- */
-void bench_go_run(const char *const *names, size_t n);
-bool bench_go_value(const char *name, double *ret);
 
 #endif

@@ -3,6 +3,7 @@
  * Tasks: switching, spawning, sleeping, cancelling, raising. Each repetition has a runtime of its
  * own, so that nothing is kept from one to the next but what malloc keeps.
  */
+#include <time.h>
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>

@@ -235,13 +235,15 @@ static int walk(void *arg)
 
 /*
  * Walking blocks, on a network file system for long, so a thread does it; in batches, because a
- * turn there and back costs more than an entry. It is not abandoned when cancelled: `batch` is ours.
+ * turn there and back costs more than an entry. It is not abandoned when cancelled: `batch` is
+ * ours.
  */
 static int walk(void *arg)
 {
     struct run *run = arg;
     char *roots[] = {run->directory, NULL};
-    struct batch batch = {.tree = fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL)};
+    struct batch batch = {.tree =
+                              fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL)};
     int rc = 0;
 
     if (batch.tree == NULL)
@@ -265,7 +267,7 @@ static int walk(void *arg)
 
 struct slot {
     struct run *run;
-    unsigned number;
+    int number;
     struct yoke_context ctx;
     struct file *sent[WINDOW]; /* a ring, since the worker answers in order */
     size_t first;              /* the oldest; counts on, and is the id of that file */
@@ -369,7 +371,7 @@ static int employ(struct slot *slot)
     char name[32];
     int rc = yoke_actor_nursery_open(&actors, NULL);
 
-    snprintf(name, sizeof name, "worker-%u", slot->number);
+    snprintf(name, sizeof name, "worker-%d", slot->number);
     slot->up = false;
     if (rc == 0)
         rc = yoke_actor_start(&actors, name, &opts, &portal);
@@ -407,7 +409,8 @@ static int run_slot(void *arg)
 
     do {
         rc = employ(slot);
-        died = rc < 0 ? yoke_catch_type("yoke.ActorDied") : NULL; /* all else is not ours to handle */
+        died =
+            rc < 0 ? yoke_catch_type("yoke.ActorDied") : NULL; /* all else is not ours to handle */
         if (died != NULL)
             rc = replace(slot, died);
     } while (rc == 0 && died != NULL);
@@ -416,7 +419,8 @@ static int run_slot(void *arg)
     return rc;
 }
 
-/* As sha256sum does it: names with a backslash or newline have them escaped, and say so in front. */
+/* As sha256sum does it: names with a backslash or newline have them escaped, and say so in front.
+ */
 static void print_file(FILE *out, const struct file *file)
 {
     fprintf(out, "%s%s  ", strpbrk(file->path, "\\\n") != NULL ? "\\" : "", file->text);
@@ -438,7 +442,7 @@ static int print_results(void *arg)
         } else {
             run->files++;
             run->bytes += file->size;
-            /* Then stdio does not block: a stuck reader holds up this task, and no Ctrl-C. */
+            /* Ready for PIPE_BUF bytes: a reader that is stuck stops this task, but not Ctrl-C. */
             rc = yoke_wait_writable(fileno(run->out));
             if (rc >= 0)
                 print_file(run->out, file);
@@ -481,7 +485,7 @@ static int run_slots(struct run *run)
 
     if (rc == 0 && slots == NULL)
         rc = yoke_raise("sumtree.Run", ENOMEM, "no memory for the workers");
-    for (unsigned i = 0; rc == 0 && i < run->workers; i++) {
+    for (int i = 0; rc == 0 && i < run->workers; i++) {
         slots[i].run = run;
         slots[i].number = i + 1;
         rc = yoke_spawn(&nursery, run_slot, &slots[i]);
@@ -506,6 +510,7 @@ static int sum_tree(struct run *run)
     struct yoke_nursery nursery;
     int rc = yoke_nursery_open(&nursery, NULL);
 
+    setvbuf(run->out, NULL, _IOFBF, PIPE_BUF); /* print_results counts on it */
     run->began = yoke_now();
     yoke_event_init(&run->finished);
     run->paths = yoke_channel_new(sizeof(struct file *), BATCH);
@@ -524,4 +529,78 @@ static int sum_tree(struct run *run)
     drain(run->paths);
     drain(run->results);
     return rc;
+}
+
+static int output_error(const char *path)
+{
+    return yoke_raise("sumtree.Output", errno, "%s: %s", path, strerror(errno));
+}
+
+/* FILE is written beside its place, under another name: only a whole list takes the place. */
+static int sum_into_file(struct run *run)
+{
+    char temporary[PATH_MAX];
+    mode_t mask = umask(077);
+    int fd, rc;
+
+    umask(mask);
+    snprintf(temporary, sizeof temporary, "%s.XXXXXX", run->out_path);
+    fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0)
+        return output_error(temporary);
+    run->out = fchmod(fd, 0666 & ~mask) < 0 ? NULL : fdopen(fd, "w");
+    rc = run->out == NULL ? output_error(temporary) : sum_tree(run);
+    if (run->out == NULL)
+        close(fd);
+    else if (fclose(run->out) != 0 && rc == 0)
+        rc = output_error(temporary);
+    if (rc == 0 && rename(temporary, run->out_path) < 0)
+        rc = output_error(run->out_path);
+    if (rc < 0)
+        unlink(temporary);
+    return rc;
+}
+
+static int app(void *arg)
+{
+    struct run *run = arg;
+    int rc = run->out_path != NULL ? sum_into_file(run) : sum_tree(run);
+
+    if (rc == 0 && run->failed > 0)
+        fprintf(stderr, "sumtree: %" PRId64 " could not be read\n", run->failed);
+    return rc < 0 ? rc : run->failed > 0;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: sumtree [-j N] [-o FILE] DIR     N workers, 1 to %d\n", WORKERS_MAX);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    struct run run = {.out = stdout, .terminal = isatty(STDERR_FILENO)};
+    cpu_set_t cores;
+    int option, fd;
+
+    yoke_serve_if_spawned(argc, argv); /* the options are the root's */
+    run.workers = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
+    while ((option = getopt(argc, argv, "j:o:")) != -1) {
+        if (option == 'j')
+            run.workers = atoi(optarg);
+        else if (option == 'o')
+            run.out_path = optarg;
+        else
+            return usage();
+    }
+    if (optind != argc - 1 || run.workers < 1 || run.workers > WORKERS_MAX)
+        return usage();
+    run.directory = argv[optind];
+    fd = open(run.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        fprintf(stderr, "sumtree: %s: %s\n", run.directory, strerror(errno));
+        return 1;
+    }
+    close(fd);
+    return yoke_main(app, &(struct yoke_main_opts){.argc = argc, .argv = argv, .arg = &run});
 }

@@ -29,7 +29,6 @@ enum {
     DEATHS_MAX = 3,
     WORKERS_MAX = 256,
     CHUNK = 256 << 10,
-    WINDOW_BYTES = 1 << 20, /* of them: large files go to whoever is idle, not to one queue */
 };
 
 /* --- a worker: its own process, and nothing in it but this ---------------------------------------
@@ -73,7 +72,6 @@ static int hash_fd(struct hasher *hasher, int fd)
 
 static int answer(struct yoke_context *ctx, struct hasher *hasher, struct yoke_value job)
 {
-    struct yoke_value id = yoke_value_get(job, "id");
     char path[PATH_MAX];
     const void *data;
     size_t n;
@@ -91,12 +89,12 @@ static int answer(struct yoke_context *ctx, struct hasher *hasher, struct yoke_v
     if (rc < 0)
         return rc;
     if (rc > 0)
-        return yoke_stream_send(ctx, YOKE_MAP({"id", id}, {"error", yoke_str(strerror(rc))}));
-    return yoke_stream_send(ctx, YOKE_MAP({"id", id}, {"digest", yoke_str(hasher->digest)},
+        return yoke_stream_send(ctx, YOKE_MAP({"error", yoke_str(strerror(rc))}));
+    return yoke_stream_send(ctx, YOKE_MAP({"digest", yoke_str(hasher->digest)},
                                           {"size", yoke_int(hasher->size)}));
 }
 
-/* Receives {id, path}; replies, in the same order, {id, digest, size} or {id, error}. */
+/* Receives {path}; replies, in the same order, {digest, size} or {error}. */
 static int sum_files(struct yoke_context *ctx, struct yoke_value args)
 {
     struct hasher hasher = {.md = EVP_MD_CTX_new(), .chunk = malloc(CHUNK)};
@@ -133,17 +131,13 @@ struct file {
 struct run {
     const char *directory;
     const char *out_path; /* NULL: stdout */
-    char temporary[PATH_MAX];
-    int out;
+    FILE *out;
     unsigned workers;
+    unsigned slots_left; /* the last one ends the results */
     struct yoke_channel *paths;
     struct yoke_channel *results;
-    struct yoke_event finished;
-    int64_t began;
+    int64_t began, shown;
     int64_t files, bytes, failed;
-    bool terminal; /* stderr is one: show progress */
-    size_t used;
-    char buffer[PIPE_BUF];
 };
 
 static struct file *file_new(const char *directory, const char *name)
@@ -156,11 +150,6 @@ static struct file *file_new(const char *directory, const char *name)
     if (file != NULL)
         snprintf(file->path, size, "%s%s%s", directory, slash, name);
     return file;
-}
-
-static const char *line_start(const struct run *run)
-{
-    return run->terminal ? "\r\033[K" : ""; /* over the progress line */
 }
 
 struct listing {
@@ -233,200 +222,142 @@ static int walk(void *arg)
     return rc;
 }
 
-/*
- * Walking blocks, on a network file system for long, so a thread does it; in batches, because a
- * turn there and back costs more than an entry. It is not abandoned when cancelled: `batch` is
- * ours.
- */
-static int walk(void *arg)
+/* One worker after the other, and the files that the present one has not answered, in order. */
+struct slot {
+    struct run *run;
+    struct file *window[WINDOW];
+    size_t first, n;
+    int deaths; /* in a row at the same file */
+};
+
+static int send_file(struct yoke_context *ctx, const struct file *file)
 {
-    struct run *run = arg;
-    char *roots[] = {run->directory, NULL};
-    struct batch batch = {.tree =
-                              fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL)};
-    int rc = 0;
+    return yoke_stream_send(ctx, YOKE_MAP({"path", yoke_bin(file->path, strlen(file->path))}));
+}
 
-    if (batch.tree == NULL)
-        return yoke_raise("sumtree.Walk", errno, "fts_open: %s", strerror(errno));
-    while (rc == 0 && !batch.last) {
-        rc = yoke_thread_run(read_batch, &batch, NULL);
-        for (size_t i = 0; i < batch.n; i++) {
-            struct file *file = batch.files[i];
+/* The first of the window is done; it stays there until the printer has it. */
+static int pass_on(struct slot *slot)
+{
+    int rc = yoke_channel_send(slot->run->results, &slot->window[slot->first]);
 
-            if (rc == 0)
-                rc = yoke_channel_send(file->failed ? run->results : run->paths, &file);
-            if (rc < 0)
-                free(file); /* not sent, so still ours */
-        }
-        batch.n = 0;
+    if (rc == 0) {
+        slot->first = (slot->first + 1) % WINDOW;
+        slot->n--;
+        slot->deaths = 0;
     }
-    fts_close(batch.tree);
-    yoke_channel_close_send(run->paths);
     return rc;
 }
 
-struct slot {
-    struct run *run;
-    int number;
-    struct yoke_context ctx;
-    struct file *sent[WINDOW]; /* a ring, since the worker answers in order */
-    size_t first;              /* the oldest; counts on, and is the id of that file */
-    size_t n;
-    int64_t bytes; /* of all of them, as listed */
-    int deaths;    /* of workers, since the last answer */
-    bool up;       /* whether the present worker has come up */
-};
-
-static struct file **sent(struct slot *slot, size_t i)
+static int take_answer(struct slot *slot, struct yoke_value answered)
 {
-    return &slot->sent[(slot->first + i) % WINDOW];
-}
-
-static int send_path(struct slot *slot, size_t i)
-{
-    struct yoke_value id = yoke_int((int64_t)(slot->first + i));
-    const char *path = (*sent(slot, i))->path;
-
-    return yoke_stream_send(&slot->ctx,
-                            YOKE_MAP({"id", id}, {"path", yoke_bin(path, strlen(path))}));
-}
-
-/* The oldest file is done and goes to the printer; if cancelled before, it stays. */
-static int settle(struct slot *slot)
-{
-    int64_t listed = (*sent(slot, 0))->listed;
-    int rc = yoke_channel_send(slot->run->results, sent(slot, 0));
-
-    if (rc < 0)
-        return rc;
-    slot->first++;
-    slot->n--;
-    slot->bytes -= listed;
-    slot->deaths = 0;
-    return 0;
-}
-
-static int take_answer(struct slot *slot)
-{
-    struct file *file = *sent(slot, 0);
-    struct yoke_value value, text;
+    struct file *file = slot->window[slot->first];
+    struct yoke_value error = yoke_value_get(answered, "error");
     const char *data;
     size_t n;
-    int64_t id;
-    int rc = yoke_stream_receive(&slot->ctx, &value);
+    int rc;
 
-    if (rc <= 0)
-        return rc < 0 ? rc : yoke_raise("sumtree.Answer", EPROTO, "the worker stopped early");
-    text = yoke_value_get(value, "error");
-    file->failed = text.type != YOKE_NIL;
-    if (!file->failed)
-        text = yoke_value_get(value, "digest");
-    rc = yoke_value_int(yoke_value_get(value, "id"), "id", &id);
-    if (rc == 0 && id != (int64_t)slot->first)
-        rc = yoke_raise("sumtree.Answer", EPROTO, "the worker answered out of order");
-    if (rc == 0)
-        rc = yoke_value_str(text, "digest or error", &data, &n);
-    if (rc == 0 && !file->failed)
-        rc = yoke_value_int(yoke_value_get(value, "size"), "size", &file->size);
+    file->failed = error.type == YOKE_STR;
+    rc = yoke_value_str(file->failed ? error : yoke_value_get(answered, "digest"), "digest", &data,
+                        &n);
     if (rc < 0)
         return rc;
-    snprintf(file->text, sizeof file->text, "%.*s", n < INT_MAX ? (int)n : 0, data);
-    return settle(slot);
+    file->size = yoke_value_get(answered, "size").as.integer;
+    snprintf(file->text, sizeof file->text, "%.*s", n < sizeof file->text ? (int)n : 0, data);
+    return pass_on(slot);
 }
 
-/* Keeps a worker busy until all paths are given out and it has answered what it was sent. */
-static int feed(struct slot *slot)
+/* Keeps a worker busy until there are no more files. */
+static int feed(struct slot *slot, struct yoke_context *ctx)
 {
+    struct yoke_value answered;
+    struct file *file;
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < slot->n; i++)
-        rc = send_path(slot, i); /* what the worker before this one has not answered */
+    for (size_t i = 0; rc == 0 && i < slot->n; i++) /* what its predecessor left */
+        rc = send_file(ctx, slot->window[(slot->first + i) % WINDOW]);
     while (rc == 0) {
-        struct file *file;
-
-        if (slot->n == 0 && (rc = yoke_channel_receive(slot->run->paths, &file)) == 0)
-            return 0;
-        if (slot->n > 0 && slot->n < WINDOW && slot->bytes < WINDOW_BYTES)
+        if (slot->n == 0)
+            rc = yoke_channel_receive(slot->run->paths, &file);
+        else if (slot->n < WINDOW)
             rc = yoke_channel_try_receive(slot->run->paths, &file);
-        if (rc == 0) {
-            rc = take_answer(slot);
-        } else if (rc > 0) {
-            slot->bytes += file->listed;
-            *sent(slot, slot->n) = file;
-            rc = send_path(slot, slot->n++);
+        if (rc > 0) {
+            slot->window[(slot->first + slot->n++) % WINDOW] = file;
+            rc = send_file(ctx, file);
+        } else if (rc == 0 && slot->n == 0) {
+            return yoke_stream_close(ctx);
+        } else if (rc == 0) {
+            rc = yoke_stream_receive(ctx, &answered);
+            rc = rc > 0 ? take_answer(slot, answered) : rc;
         }
     }
-    if (rc != YOKE_ECLOSED)
-        return rc;
-    yoke_clear(); /* the worker is gone: closing the context says how */
-    return 0;
+    return rc;
 }
 
-/* One worker, from start to end. */
-static int employ(struct slot *slot)
+static int one_worker(struct slot *slot)
 {
-    struct yoke_actor_opts opts = {.expose = "sum:*"};
+    static const struct yoke_actor_opts opts = {.expose = "sum:*"};
     struct yoke_actor_nursery actors;
     struct yoke_portal *portal;
-    char name[32];
+    struct yoke_context ctx;
     int rc = yoke_actor_nursery_open(&actors, NULL);
 
-    snprintf(name, sizeof name, "worker-%d", slot->number);
-    slot->up = false;
     if (rc == 0)
-        rc = yoke_actor_start(&actors, name, &opts, &portal);
+        rc = yoke_actor_start(&actors, "worker", &opts, &portal);
     if (rc == 0)
-        rc = yoke_context_open(&slot->ctx, portal, "sum:files", yoke_nil(), NULL);
-    if (rc == 0) {
-        slot->up = true;
-        rc = feed(slot);
-        rc = yoke_context_close(&slot->ctx, rc, NULL);
-    }
+        rc = yoke_context_open(&ctx, portal, "sum:files", yoke_nil(), NULL);
+    if (rc == 0)
+        rc = yoke_context_close(&ctx, feed(slot, &ctx), NULL);
     return yoke_actor_nursery_close(&actors, rc);
-}
-
-/* Its worker died: 0 to go on with another, else the failure. Takes over the error. */
-static int replace(struct slot *slot, struct yoke_error *died)
-{
-    struct file *file = *sent(slot, 0);
-
-    fprintf(stderr, "%ssumtree: %s\n", line_start(slot->run), yoke_error_message(died));
-    if (++slot->deaths >= DEATHS_MAX && !slot->up)
-        return yoke_rethrow(died); /* this is not about files: no worker even comes up */
-    yoke_error_unref(died);
-    if (slot->deaths < DEATHS_MAX || slot->n == 0)
-        return 0;
-    file->failed = true;
-    snprintf(file->text, sizeof file->text, "%d workers died at it", slot->deaths);
-    return settle(slot);
 }
 
 static int run_slot(void *arg)
 {
-    struct slot *slot = arg;
-    struct yoke_error *died;
+    struct slot slot = {.run = arg};
+    struct yoke_error *death;
     int rc;
 
-    do {
-        rc = employ(slot);
-        died =
-            rc < 0 ? yoke_catch_type("yoke.ActorDied") : NULL; /* all else is not ours to handle */
-        if (died != NULL)
-            rc = replace(slot, died);
-    } while (rc == 0 && died != NULL);
-    for (size_t i = 0; i < slot->n; i++)
-        free(*sent(slot, i));
+    while ((rc = one_worker(&slot)) < 0 && (death = yoke_catch_type("yoke.ActorDied")) != NULL) {
+        fprintf(stderr, "sumtree: %s; another one takes over\n", yoke_error_message(death));
+        yoke_error_unref(death);
+        if (slot.n == 0 || ++slot.deaths < DEATHS_MAX)
+            continue;
+        slot.window[slot.first]->failed = true;
+        strcpy(slot.window[slot.first]->text, "its workers died, again and again");
+        rc = pass_on(&slot);
+        if (rc < 0)
+            break;
+    }
+    for (; slot.n > 0; slot.n--, slot.first = (slot.first + 1) % WINDOW)
+        free(slot.window[slot.first]);
+    if (--slot.run->slots_left == 0)
+        yoke_channel_close_send(slot.run->results);
     return rc;
 }
 
-/* As sha256sum does it: names with a backslash or newline have them escaped, and say so in front.
- */
-static void print_file(FILE *out, const struct file *file)
+/* As sha256sum does: a backslash in front tells of escapes in the name. */
+static void print_sum(FILE *out, const struct file *file)
 {
-    fprintf(out, "%s%s  ", strpbrk(file->path, "\\\n") != NULL ? "\\" : "", file->text);
-    for (const char *c = file->path; *c != '\0'; c++)
-        fputs(*c == '\\' ? "\\\\" : *c == '\n' ? "\\n" : (char[]){*c, '\0'}, out);
-    fputc('\n', out);
+    fprintf(out, "%s%s  ", strpbrk(file->path, "\\\n\r") != NULL ? "\\" : "", file->text);
+    for (const char *c = file->path; *c != '\0'; c++) {
+        const char *special = strchr("\nn\rr\\\\", *c);
+
+        if (special != NULL && (*c == '\n' || *c == '\r' || *c == '\\'))
+            fprintf(out, "\\%c", special[1]);
+        else
+            putc(*c, out);
+    }
+    putc('\n', out);
+}
+
+static void show_progress(struct run *run)
+{
+    double seconds = (double)(yoke_now() - run->began + 1) / 1e9;
+
+    if (yoke_now() - run->shown < YOKE_MS(100) || !isatty(2))
+        return;
+    run->shown = yoke_now();
+    fprintf(stderr, "\r\033[K%lld files, %.1f MB, %.1f MB/s ", (long long)run->files,
+            (double)run->bytes / 1e6, (double)run->bytes / 1e6 / seconds);
 }
 
 static int print_results(void *arg)
@@ -436,171 +367,95 @@ static int print_results(void *arg)
     int rc;
 
     while ((rc = yoke_channel_receive(run->results, &file)) > 0) {
-        if (file->failed) {
-            run->failed++;
-            fprintf(stderr, "%ssumtree: %s: %s\n", line_start(run), file->path, file->text);
-        } else {
-            run->files++;
-            run->bytes += file->size;
-            /* Ready for PIPE_BUF bytes: a reader that is stuck stops this task, but not Ctrl-C. */
-            rc = yoke_wait_writable(fileno(run->out));
-            if (rc >= 0)
-                print_file(run->out, file);
-        }
+        if (file->failed)
+            fprintf(stderr, "sumtree: %s: %s\n", file->path, file->text);
+        else
+            print_sum(run->out, file);
+        run->failed += file->failed;
+        run->files += !file->failed;
+        run->bytes += file->failed ? 0 : file->size;
         free(file);
-        if (rc < 0)
-            return rc;
+        show_progress(run);
     }
-    if (rc == 0 && (fflush(run->out) != 0 || ferror(run->out)))
-        rc = yoke_raise("sumtree.Output", errno, "write: %s", strerror(errno));
-    yoke_event_set(&run->finished);
     return rc;
-}
-
-static int show_progress(void *arg)
-{
-    struct run *run = arg;
-    int rc = 0;
-
-    while (rc == 0 && !yoke_event_is_set(&run->finished)) {
-        struct yoke_scope tick;
-        double mb = (double)run->bytes / 1e6;
-
-        fprintf(stderr, "%s%" PRId64 " files, %.1f MB, %.1f MB/s", line_start(run), run->files, mb,
-                mb / ((double)(yoke_now() - run->began + 1) / 1e9));
-        rc = yoke_scope_open(&tick, &(struct yoke_scope_opts){.timeout_ns = YOKE_MS(100)});
-        if (rc == 0)
-            rc = yoke_event_wait(&run->finished);
-        rc = yoke_scope_close(&tick, rc);
-    }
-    fputs(line_start(run), stderr);
-    return rc;
-}
-
-static int run_slots(struct run *run)
-{
-    struct slot *slots = calloc((size_t)run->workers, sizeof(*slots));
-    struct yoke_nursery nursery;
-    int rc = yoke_nursery_open(&nursery, &(struct yoke_nursery_opts){.name = "workers"});
-
-    if (rc == 0 && slots == NULL)
-        rc = yoke_raise("sumtree.Run", ENOMEM, "no memory for the workers");
-    for (int i = 0; rc == 0 && i < run->workers; i++) {
-        slots[i].run = run;
-        slots[i].number = i + 1;
-        rc = yoke_spawn(&nursery, run_slot, &slots[i]);
-    }
-    rc = yoke_nursery_close(&nursery, rc);
-    free(slots);
-    yoke_channel_close_send(run->results);
-    return rc;
-}
-
-static void drain(struct yoke_channel *channel)
-{
-    struct file *file;
-
-    while (channel != NULL && yoke_channel_try_receive(channel, &file) > 0)
-        free(file);
-    yoke_channel_unref(channel);
 }
 
 static int sum_tree(struct run *run)
 {
-    struct yoke_nursery nursery;
-    int rc = yoke_nursery_open(&nursery, NULL);
+    struct yoke_nursery tasks;
+    struct file *file;
+    int rc = yoke_nursery_open(&tasks, NULL);
 
-    setvbuf(run->out, NULL, _IOFBF, PIPE_BUF); /* print_results counts on it */
     run->began = yoke_now();
-    yoke_event_init(&run->finished);
-    run->paths = yoke_channel_new(sizeof(struct file *), BATCH);
-    run->results = run->paths != NULL ? yoke_channel_new(sizeof(struct file *), BATCH) : NULL;
-    if (rc == 0 && run->results == NULL)
-        rc = yoke_error_code(yoke_in_flight());
+    run->slots_left = run->workers;
     if (rc == 0)
-        rc = yoke_spawn(&nursery, walk, run);
+        rc = yoke_spawn(&tasks, print_results, run);
     if (rc == 0)
-        rc = yoke_spawn(&nursery, print_results, run);
-    if (rc == 0 && run->terminal)
-        rc = yoke_spawn(&nursery, show_progress, run);
-    if (rc == 0)
-        rc = run_slots(run);
-    rc = yoke_nursery_close(&nursery, rc);
-    drain(run->paths);
-    drain(run->results);
-    return rc;
-}
-
-static int output_error(const char *path)
-{
-    return yoke_raise("sumtree.Output", errno, "%s: %s", path, strerror(errno));
-}
-
-/* FILE is written beside its place, under another name: only a whole list takes the place. */
-static int sum_into_file(struct run *run)
-{
-    char temporary[PATH_MAX];
-    mode_t mask = umask(077);
-    int fd, rc;
-
-    umask(mask);
-    snprintf(temporary, sizeof temporary, "%s.XXXXXX", run->out_path);
-    fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0)
-        return output_error(temporary);
-    run->out = fchmod(fd, 0666 & ~mask) < 0 ? NULL : fdopen(fd, "w");
-    rc = run->out == NULL ? output_error(temporary) : sum_tree(run);
-    if (run->out == NULL)
-        close(fd);
-    else if (fclose(run->out) != 0 && rc == 0)
-        rc = output_error(temporary);
-    if (rc == 0 && rename(temporary, run->out_path) < 0)
-        rc = output_error(run->out_path);
-    if (rc < 0)
-        unlink(temporary);
+        rc = yoke_spawn(&tasks, walk, run);
+    for (unsigned i = 0; rc == 0 && i < run->workers; i++)
+        rc = yoke_spawn(&tasks, run_slot, run);
+    rc = yoke_nursery_close(&tasks, rc);
+    while (rc < 0 && yoke_channel_count(run->paths) > 0) /* what nobody took */
+        if (yoke_channel_try_receive(run->paths, &file) > 0)
+            free(file);
+    while (rc < 0 && yoke_channel_count(run->results) > 0)
+        if (yoke_channel_try_receive(run->results, &file) > 0)
+            free(file);
     return rc;
 }
 
 static int app(void *arg)
 {
     struct run *run = arg;
-    int rc = run->out_path != NULL ? sum_into_file(run) : sum_tree(run);
+    char temporary[PATH_MAX] = "";
+    int rc;
 
-    if (rc == 0 && run->failed > 0)
-        fprintf(stderr, "sumtree: %" PRId64 " could not be read\n", run->failed);
+    run->out = stdout;
+    if (run->out_path != NULL) {
+        snprintf(temporary, sizeof temporary, "%s.%d", run->out_path, (int)getpid());
+        run->out = fopen(temporary, "we");
+        if (run->out == NULL)
+            return yoke_raise("sumtree.Output", errno, "%s: %s", temporary, strerror(errno));
+    }
+    run->paths = yoke_channel_new(sizeof(struct file *), WINDOW);
+    run->results = yoke_channel_new(sizeof(struct file *), WINDOW);
+    rc = run->paths == NULL || run->results == NULL ? -ENOMEM : sum_tree(run);
+    yoke_channel_unref(run->paths);
+    yoke_channel_unref(run->results);
+    if (isatty(2))
+        fputc('\n', stderr);
+    if (fflush(run->out) != 0 && rc == 0)
+        rc = yoke_raise("sumtree.Output", errno, "the list can't be written: %s", strerror(errno));
+    if (run->out_path != NULL) {
+        fclose(run->out);
+        if (rc == 0 && rename(temporary, run->out_path) < 0)
+            rc = yoke_raise("sumtree.Output", errno, "%s: %s", run->out_path, strerror(errno));
+        if (rc < 0)
+            unlink(temporary);
+    }
     return rc < 0 ? rc : run->failed > 0;
-}
-
-static int usage(void)
-{
-    fprintf(stderr, "usage: sumtree [-j N] [-o FILE] DIR     N workers, 1 to %d\n", WORKERS_MAX);
-    return 2;
 }
 
 int main(int argc, char **argv)
 {
-    struct run run = {.out = stdout, .terminal = isatty(STDERR_FILENO)};
-    cpu_set_t cores;
-    int option, fd;
+    struct run run = {.workers = 0};
+    cpu_set_t cpus;
+    int option;
 
-    yoke_serve_if_spawned(argc, argv); /* the options are the root's */
-    run.workers = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
-    while ((option = getopt(argc, argv, "j:o:")) != -1) {
+    yoke_serve_if_spawned(argc, argv);
+    while ((option = getopt(argc, argv, "j:o:")) == 'j' || option == 'o') {
         if (option == 'j')
-            run.workers = atoi(optarg);
-        else if (option == 'o')
-            run.out_path = optarg;
+            run.workers = (unsigned)atoi(optarg);
         else
-            return usage();
+            run.out_path = optarg;
     }
-    if (optind != argc - 1 || run.workers < 1 || run.workers > WORKERS_MAX)
-        return usage();
+    if (option >= 0 || optind != argc - 1 || run.workers > WORKERS_MAX) {
+        fprintf(stderr, "usage: sumtree [-j WORKERS (1 to %d)] [-o FILE] DIRECTORY\n", WORKERS_MAX);
+        return 2;
+    }
     run.directory = argv[optind];
-    fd = open(run.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        fprintf(stderr, "sumtree: %s: %s\n", run.directory, strerror(errno));
-        return 1;
-    }
-    close(fd);
+    if (run.workers == 0)
+        run.workers =
+            sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
     return yoke_main(app, &(struct yoke_main_opts){.argc = argc, .argv = argv, .arg = &run});
 }

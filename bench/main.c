@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <yoke.h>
 
-#include "bench.h"
+#include "../bench/bench.h"
 
 enum { CASES_MAX = 64 };
 

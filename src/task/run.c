@@ -89,7 +89,8 @@ static int init_task(void *arg)
 {
     struct yk_task *task = yk_task_self("init");
     struct yoke_nursery system_nursery;
-    struct yoke_error *error;
+    struct yoke_hold hold;
+    int close_rc, release_rc;
     int rc;
 
     rc = yoke_nursery_open_at(YOKE_HERE, &system_nursery,
@@ -97,22 +98,15 @@ static int init_task(void *arg)
     task->runtime->system = &system_nursery;
     if (rc == 0)
         rc = run_main(task, arg);
-    error = yk_flight_take(&task->locus);
+    /* A service's error is kept beside the program's own, and beats a Cancelled: as in cleanup. */
+    yoke_hold(&hold);
     end_nursery(&system_nursery, "the program has ended");
-    {
-        int close_rc = yoke_nursery_close_at(YOKE_HERE, &system_nursery, 0);
-
-        task->runtime->system = NULL;
-        if (error != NULL) {
-            struct yoke_error *late = yk_flight_take(&task->locus);
-
-            if (late != NULL)
-                yk_error_suppress(error, late);
-            rc = yk_flight_raise(&task->locus, error);
-        } else if (close_rc < 0) {
-            rc = close_rc;
-        }
-    }
+    close_rc = yoke_nursery_close_at(YOKE_HERE, &system_nursery, 0);
+    task->runtime->system = NULL;
+    release_rc = yoke_release(&hold);
+    yk_assert((release_rc < 0) == (rc < 0 || close_rc < 0));
+    if (release_rc < 0)
+        rc = release_rc;
     keep_result(task, rc);
     return 0;
 }

@@ -26,7 +26,7 @@ struct yk_sim {
 };
 
 /* Runs fn(arg) as the main task of each world. Fails the cmocka test if a check fails in one. */
-#define yk_sim_run(fn, arg, sim) yk_sim_run_at(YOKE_HERE, (fn), #fn, (arg), (sim))
+#define yk_sim_run(fn, arg, ...) yk_sim_run_at(YOKE_HERE, (fn), #fn, (arg), __VA_ARGS__)
 void yk_sim_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name, void *arg,
                    const struct yk_sim *sim);
 

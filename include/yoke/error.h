@@ -30,14 +30,25 @@ struct yoke_cause;
  * `code` is an errno of either sign or a yoke code, 0 is taken as EINVAL. Never blocks, never
  * fails: without memory a static error of type "yoke.OutOfMemory" takes its place.
  */
-#define yoke_raise(type, code, ...) yoke_raise_at(YOKE_HERE, NULL, (type), (code), __VA_ARGS__)
+#define yoke_raise(type, code, ...)                                                                \
+    yoke_not_last_(yoke_raise_at(YOKE_HERE, NULL, (type), (code), __VA_ARGS__))
 
 /* As yoke_raise, and says which error led to this one. Takes over the caller's reference. */
 #define yoke_raise_because(because, type, code, ...)                                               \
-    yoke_raise_at(YOKE_HERE, (because), (type), (code), __VA_ARGS__)
+    yoke_not_last_(yoke_raise_at(YOKE_HERE, (because), (type), (code), __VA_ARGS__))
 
 YOKE_API int yoke_raise_at(const struct yoke_site *site, struct yoke_error *because,
                            const char *type, int code, const char *format, ...) YOKE_PRINTF(5, 6);
+
+/*
+ * Private: keeps "return yoke_raise(...)" from being compiled to a jump, which would take the
+ * function that raises out of the backtrace.
+ */
+static inline int yoke_not_last_(int rc)
+{
+    __asm__ volatile("" : "+r"(rc));
+    return rc;
+}
 
 /*
  * Raises a group of `n` errors (n > 0), which become its members in this order; their references

@@ -27,6 +27,7 @@ struct yk_actor {
     struct yoke_portal *parent; /* NULL at the root */
     char *expose;               /* patterns, NULL: nothing */
     int32_t parent_pid;
+    bool orphaned; /* the parent is gone: this process has YK_ORPHAN_NS left */
 };
 
 struct yoke_portal {

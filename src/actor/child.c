@@ -196,8 +196,11 @@ static int link_task(void *arg)
         rc = yoke_spawn(&nursery, yk_link_writer, &portal->link);
     if (rc == 0)
         rc = yk_portal_read(portal);
-    if (rc < 0 && rc != YOKE_CANCELLED)
+    if (rc < 0 && rc != YOKE_CANCELLED) {
         yoke_note("on the link to actor %s (pid %d)", child->id.name, (int)child->id.pid);
+        child->link_error = yk_flight_take(yk_locus());
+        rc = 0;
+    }
     set_event(child, &child->link_ended);
     if (rc == 0)
         yoke_scope_cancel(&nursery.scope, "the link has ended");
@@ -289,13 +292,24 @@ static void reap(struct yk_actor_child *child)
     yoke_event_set(&child->reaped);
 }
 
+/*
+ * A rung's bound. An actor whose parent is gone is killed itself after YK_ORPHAN_NS; its children
+ * must be gone before, or each level of the tree would add that much again.
+ */
+static int64_t bounded(const struct yk_actor_child *child, int64_t rung_ns)
+{
+    int64_t most = YK_ORPHAN_NS / 4;
+
+    return child->portal->actor->orphaned && rung_ns > most ? most : rung_ns;
+}
+
 /* Lets contexts that are being cancelled end by themselves: so each victim sees its own chain. */
 static void wait_contexts(struct yk_actor_child *child)
 {
     struct yoke_scope scope;
     int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
                                          .name = "contexts end first",
-                                         .timeout_ns = child->cancel_ns,
+                                         .timeout_ns = bounded(child, child->cancel_ns),
                                          .shield = true,
                                      });
 
@@ -334,14 +348,14 @@ static int climb(struct yk_actor_child *child, const struct yoke_error *failure)
         wait_contexts(child);
         if (!yoke_event_is_set(&child->process_ended))
             ask(child, failure);
-        if (wait_process(child, child->cancel_ns) == 0)
+        if (wait_process(child, bounded(child, child->cancel_ns)) == 0)
             return 0;
     }
     if (wait_process(child, 1) == 0)
         return 0;
     rung = SIGTERM;
     (void)host->ops->kill(host, &child->process, SIGTERM);
-    if (wait_process(child, child->term_ns) == 0)
+    if (wait_process(child, bounded(child, child->term_ns)) == 0)
         return rung;
     rung = SIGKILL;
     (void)host->ops->kill(host, &child->process, SIGKILL);
@@ -398,7 +412,7 @@ static int live(struct yk_actor_child *child, int rc, int *ret_rung)
         if (rc == 0)
             rc = wait_end(child);
     }
-    if (rc == 0 && wait_process(child, YOKE_S(1)) == 1)
+    if (rc == 0 && child->link_error == NULL && wait_process(child, YOKE_S(1)) == 1)
         rc = yoke_raise("yoke.LinkLost", YOKE_ELINK,
                         "actor %s (pid %d) closed its link but lives; it is ended", child->id.name,
                         (int)child->id.pid);
@@ -421,6 +435,8 @@ static int conclude(struct yk_actor_child *child, int rc, int rung)
 {
     bool up = child->portal->up;
     bool exited = WIFEXITED(child->exit.status);
+    /* One whose start was cancelled is not asked, it has nobody yet to hear it: it is signalled. */
+    bool start_cancelled = !up && rc == YOKE_CANCELLED;
     bool expected = child->asked || child->portal->end_expected;
     bool told = child->portal->end_told && exited;
     struct yoke_error *error;
@@ -430,11 +446,16 @@ static int conclude(struct yk_actor_child *child, int rc, int rung)
                         : !up             ? " before it was up"
                                           : "");
     yk_portal_lost(child->portal, yoke_error_ref(error));
+    if (child->link_error != NULL) {
+        rc = yk_flight_raise(yk_locus(), child->link_error);
+        child->link_error = NULL;
+    }
     if (rc < 0 && rc != YOKE_CANCELLED) {
         yk_error_suppress(yk_locus()->in_flight, error); /* the failure in flight tells more */
         return rc;
     }
-    if (rung == 0 && (told || (expected && exited && WEXITSTATUS(child->exit.status) == 0))) {
+    if (start_cancelled ||
+        (rung == 0 && (told || (expected && exited && WEXITSTATUS(child->exit.status) == 0)))) {
         yk_error_absorb(error);
         return rc;
     }

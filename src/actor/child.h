@@ -18,6 +18,7 @@ struct yk_actor_child {
     struct yoke_event process_ended; /* the pidfd says so */
     struct yoke_event link_ended;    /* the reader has left */
     struct yk_list waiters;          /* for either of the two */
+    struct yoke_error *link_error;   /* what the reader ended with, for the supervisor; owned */
     struct yoke_scope *link_scope;   /* of the link's tasks, while they run */
     struct yoke_event reaped;
     struct yk_exit exit;

@@ -56,6 +56,8 @@ static void cancel_program(struct yoke_runtime *runtime, enum yoke_cause_kind ki
     struct yk_locus nobody = {.actor = &no_actor, .task_name = ""}; /* of the tree asked */
     struct yoke_cause *cause;
 
+    if (kind == YOKE_CAUSE_PARENT_LOST)
+        ((struct yk_actor *)runtime->slots[YK_SLOT_ACTOR].data)->orphaned = true;
     if (runtime->main == NULL)
         return;
     cause = yk_cause_new_as(&nobody, &spec);

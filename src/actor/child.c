@@ -408,6 +408,7 @@ static int live(struct yk_actor_child *child, int rc, int *ret_rung)
     if (rc == 0)
         rc = come_up(child);
     if (rc == 0 && child->portal->up) {
+        child->started = true;
         rc = yoke_started(child->portal);
         if (rc == 0)
             rc = wait_end(child);
@@ -436,7 +437,7 @@ static int conclude(struct yk_actor_child *child, int rc, int rung)
     bool up = child->portal->up;
     bool exited = WIFEXITED(child->exit.status);
     /* One whose start was cancelled is not asked, it has nobody yet to hear it: it is signalled. */
-    bool start_cancelled = !up && rc == YOKE_CANCELLED;
+    bool start_cancelled = !child->started && rc == YOKE_CANCELLED;
     bool expected = child->asked || child->portal->end_expected;
     bool told = child->portal->end_told && exited;
     struct yoke_error *error;

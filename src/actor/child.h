@@ -22,7 +22,8 @@ struct yk_actor_child {
     struct yoke_scope *link_scope;   /* of the link's tasks, while they run */
     struct yoke_event reaped;
     struct yk_exit exit;
-    bool asked; /* to end, by its nursery or a portal */
+    bool started; /* its starter was told that it is up */
+    bool asked;   /* to end, by its nursery or a portal */
 };
 
 /* NULL with an error raised: no memory, a bad name. */

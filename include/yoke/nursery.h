@@ -13,7 +13,6 @@ YOKE_BEGIN
 
 struct yoke_nursery { /* lives in the caller's frame; every field is private */
     struct yoke_scope scope;
-    struct yk_list children;
     size_t child_count;
     size_t pending_starts;
     struct yoke_error *first_error;
@@ -66,7 +65,7 @@ struct yoke_task_opts {
 };
 YOKE_API YOKE_MUST_CHECK int yoke_spawn_at(const struct yoke_site *site,
                                            struct yoke_nursery *nursery, yoke_task_fn fn,
-                                           const char *fn_name, void *arg,
+                                           const char *fn_name, void *arg, /* fn_name: static */
                                            const struct yoke_task_opts *opts);
 
 /*

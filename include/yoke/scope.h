@@ -41,7 +41,6 @@ struct yoke_scope { /* lives in the caller's frame; every field is private */
     const char *name;
     const struct yoke_site *site;
     struct yoke_cause *cause;
-    struct yoke_cause *later[4];
     struct yoke_error *flight_at_open;
     unsigned later_n;
     unsigned magic;
@@ -49,6 +48,7 @@ struct yoke_scope { /* lives in the caller's frame; every field is private */
     bool cancel_called;
     bool effective;
     bool caught;
+    struct yoke_cause *later[4];
 };
 
 struct yoke_scope_opts {

@@ -119,7 +119,7 @@ static int spawn_server(struct yoke_portal *portal, const struct yk_start *start
             rc = yoke_raise("yoke.Context", ENOMEM, "no memory for the arguments");
     }
     if (rc == 0)
-        rc = yk_task_new(program, YOKE_HERE, serve, endpoint->name, dialog, &task);
+        rc = yk_task_new(program, YOKE_HERE, serve, endpoint->name, NULL, dialog, &task);
     if (rc < 0)
         yk_dialog_free(dialog);
     return rc;

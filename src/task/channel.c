@@ -30,6 +30,15 @@ struct yoke_channel {
     max_align_t items[];
 };
 
+/* Most items are pointers or numbers: no call of memcpy for those. */
+static inline void copy_item(void *to, const void *from, size_t size)
+{
+    if (__builtin_expect(size == sizeof(uint64_t), 1))
+        memcpy(to, from, sizeof(uint64_t));
+    else
+        memcpy(to, from, size);
+}
+
 static char *item_at(struct yoke_channel *channel, size_t i)
 {
     size_t place = channel->first + i;
@@ -97,13 +106,13 @@ static int send_now(struct yoke_channel *channel, const void *item)
     if (node != NULL) {
         struct yk_wait *wait = yk_container_of(node, struct yk_wait, node);
 
-        memcpy(wait->data, item, channel->item_size);
+        copy_item(wait->data, item, channel->item_size);
         yk_wake(wait->task, 1);
         return 1;
     }
     if (channel->count == channel->capacity)
         return 0;
-    memcpy(item_at(channel, channel->count++), item, channel->item_size);
+    copy_item(item_at(channel, channel->count++), item, channel->item_size);
     return 1;
 }
 
@@ -116,7 +125,7 @@ static bool take_from_sender(struct yoke_channel *channel, void *ret_item)
     if (node == NULL)
         return false;
     wait = yk_container_of(node, struct yk_wait, node);
-    memcpy(ret_item, wait->data, channel->item_size);
+    copy_item(ret_item, wait->data, channel->item_size);
     yk_wake(wait->task, 0);
     return true;
 }
@@ -127,7 +136,7 @@ static int receive_now(struct yoke_channel *channel, void *ret_item)
     if (channel->receive_closed)
         return closed("receiving");
     if (channel->count > 0) {
-        memcpy(ret_item, item_at(channel, 0), channel->item_size);
+        copy_item(ret_item, item_at(channel, 0), channel->item_size);
         channel->first = channel->first + 1 == channel->capacity ? 0 : channel->first + 1;
         channel->count--;
         if (take_from_sender(channel, item_at(channel, channel->count)))

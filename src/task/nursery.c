@@ -26,8 +26,7 @@ int yoke_nursery_open_at(const struct yoke_site *site, struct yoke_nursery *nurs
 
     if (opts == NULL)
         opts = &defaults;
-    memset(nursery, 0, sizeof *nursery);
-    yk_list_init(&nursery->children);
+    memset((char *)nursery + sizeof nursery->scope, 0, sizeof *nursery - sizeof nursery->scope);
     nursery->magic = NURSERY_OPEN;
     yk_scope_enter(&nursery->scope, task, opts->name, site, opts->shield);
     return yk_scope_deadlines(&nursery->scope, opts->timeout_ns, opts->deadline_ns);
@@ -138,12 +137,10 @@ static void wake_closer(struct yoke_nursery *nursery)
     yk_wake(closer, 0);
 }
 
-void yk_nursery_child_done(struct yoke_nursery *nursery, struct yk_task *task,
-                           struct yoke_error *error)
+void yk_nursery_child_done(struct yoke_nursery *nursery, struct yoke_error *error)
 {
     if (error != NULL)
         fail(nursery, error, false);
-    yk_list_remove(&task->in_nursery);
     nursery->child_count--;
     wake_closer(nursery);
 }
@@ -260,9 +257,9 @@ static void check_open(const struct yoke_site *site, const struct yoke_nursery *
         yk_misuse(site, NULL, NULL, "%s into a nursery that was never opened", call);
 }
 
-static const char *name_of(const char *fn_name, const struct yoke_task_opts *opts)
+static const char *given_name(const struct yoke_task_opts *opts)
 {
-    return opts != NULL && opts->name != NULL ? opts->name : fn_name;
+    return opts != NULL ? opts->name : NULL;
 }
 
 int yoke_spawn_at(const struct yoke_site *site, struct yoke_nursery *nursery, yoke_task_fn fn,
@@ -272,7 +269,7 @@ int yoke_spawn_at(const struct yoke_site *site, struct yoke_nursery *nursery, yo
 
     yk_task_self("yoke_spawn");
     check_open(site, nursery, "spawn");
-    return yk_task_new(nursery, site, fn, name_of(fn_name, opts), arg, &child);
+    return yk_task_new(nursery, site, fn, fn_name, given_name(opts), arg, &child);
 }
 
 /* The child ended, or was moved; what yoke_start gives. */
@@ -300,6 +297,7 @@ int yoke_start_at(const struct yoke_site *site, struct yoke_nursery *nursery, yo
     struct yk_task *task = yk_task_self("yoke_start");
     struct yoke_nursery starting;
     struct yk_start_handshake handshake = {.starting = &starting, .target = nursery};
+    const char *name = given_name(opts);
     struct yk_task *child;
     int rc;
 
@@ -309,13 +307,13 @@ int yoke_start_at(const struct yoke_site *site, struct yoke_nursery *nursery, yo
         return rc;
     nursery->pending_starts++;
     rc = yoke_nursery_open_at(site, &starting,
-                              &(struct yoke_nursery_opts){.name = name_of(fn_name, opts)});
+                              &(struct yoke_nursery_opts){.name = name != NULL ? name : fn_name});
     if (rc == 0)
-        rc = yk_task_new(&starting, site, fn, name_of(fn_name, opts), arg, &child);
+        rc = yk_task_new(&starting, site, fn, fn_name, name, arg, &child);
     if (rc == 0)
         child->handshake = &handshake;
     rc = yoke_nursery_close_at(site, &starting, rc);
-    rc = start_result(site, &handshake, task, name_of(fn_name, opts), rc, ret_value);
+    rc = start_result(site, &handshake, task, name != NULL ? name : fn_name, rc, ret_value);
     nursery->pending_starts--;
     wake_closer(nursery);
     return rc;
@@ -324,8 +322,6 @@ int yoke_start_at(const struct yoke_site *site, struct yoke_nursery *nursery, yo
 /* Moves a task and the scopes it has open from one nursery to another. */
 static void move_child(struct yk_task *child, struct yoke_nursery *from, struct yoke_nursery *to)
 {
-    yk_list_remove(&child->in_nursery);
-    yk_list_append(&to->children, &child->in_nursery);
     from->child_count--;
     to->child_count++;
     child->nursery = to;
@@ -356,7 +352,7 @@ int yoke_started(void *value)
         return yoke_raise("yoke.Misuse", EINVAL,
                           "task %s reported yoke_started, but was not begun by yoke_start, "
                           "or reported before",
-                          task->name);
+                          yk_task_name(task));
     task->handshake = NULL;
     handshake->value = value;
     handshake->done = true;

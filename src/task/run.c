@@ -148,7 +148,7 @@ static void print_state(void)
 
     if (task == NULL)
         return;
-    dprintf(2, "  task: %s (%llu)\n", task->name, (unsigned long long)task->locus.task_id);
+    dprintf(2, "  task: %s (%llu)\n", yk_task_name(task), (unsigned long long)task->locus.task_id);
     for (struct yoke_scope *scope = task->scope; scope != NULL; scope = scope->parent)
         if (scope->site != NULL)
             dprintf(2, "  scope: \"%s\", opened at %s:%d%s%s\n", scope->name, scope->site->file,
@@ -178,14 +178,12 @@ static void runtime_init(struct yoke_runtime *runtime, const struct yoke_run_opt
     runtime->shuffle = opts->shuffle;
     runtime->seed = opts->seed;
     yk_random_seed(&runtime->random, opts->seed);
-    yk_list_init(&runtime->tasks);
     yk_list_init(&runtime->blocked_waiters);
     yk_stacks_init(&runtime->stacks);
     yk_coro_init_thread(&runtime->loop);
     make_identity(runtime, opts->actor_name);
     runtime->loop_locus.task_name = "scheduler";
     runtime->loop_locus.actor = &runtime->actor;
-    yk_list_init(&runtime->root.children);
     yk_scope_enter(&runtime->root.scope, NULL, "root", YOKE_HERE, false);
 }
 
@@ -213,7 +211,7 @@ static int run_with_host(const struct main_task *program, const struct yoke_run_
     yk_runtime_current = runtime;
     runtime_init(runtime, opts);
     yk_wall_clock = wall_clock;
-    rc = yk_task_new(&runtime->root, program->site, init_task, program->name,
+    rc = yk_task_new(&runtime->root, program->site, init_task, program->name, NULL,
                      (void *)(uintptr_t)program, &init);
     if (rc == 0)
         yk_sched_loop(runtime); /* else the error is in flight at the caller already */

@@ -182,12 +182,6 @@ bool yk_wake_first(struct yk_list *queue, int rc)
     return true;
 }
 
-void yk_completed_at_once(struct yk_task *task)
-{
-    if (--task->budget == 0)
-        yk_yield(task);
-}
-
 /* The first frame of every task, on its own stack. */
 static void task_entry(void *arg)
 {
@@ -201,15 +195,14 @@ static void task_entry(void *arg)
     rc = task->fn(task->arg);
     if (task->scope != &task->nursery->scope)
         yk_misuse(task->site, "scope opened at", task->scope->site,
-                  "task %s ended with scope \"%s\" open", task->name, task->scope->name);
+                  "task %s ended with scope \"%s\" open", yk_task_name(task), task->scope->name);
     if (task->locus.hold != NULL)
         yk_misuse(task->site, "hold at", task->locus.hold->site, "task %s ended inside yoke_hold",
-                  task->name);
+                  yk_task_name(task));
     error = yk_body_failure(task, NULL, rc, task->site);
     yk_list_remove(&task->in_scope);
-    yk_nursery_child_done(task->nursery, task, error);
+    yk_nursery_child_done(task->nursery, error);
     yoke_cause_unref(task->kept_cause);
-    yk_list_remove(&task->in_runtime);
     runtime->task_n--;
     task->state = YK_TASK_DONE;
     runtime->dead = task;
@@ -218,7 +211,7 @@ static void task_entry(void *arg)
 }
 
 int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke_task_fn fn,
-                const char *name, void *arg, struct yk_task **ret_task)
+                const char *fn_name, const char *name, void *arg, struct yk_task **ret_task)
 {
     struct yoke_runtime *runtime = yk_runtime_current;
     struct yk_task *parent = runtime->current;
@@ -227,19 +220,22 @@ int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke
 
     if (reserve_ready(runtime) < 0 || yk_stack_get(&runtime->stacks, &low, &high) < 0)
         return yoke_raise_at(site, NULL, "yoke.Spawn", ENOMEM,
-                             "no memory for the stack of task %s (%zu tasks run)", name,
-                             runtime->task_n);
+                             "no memory for the stack of task %s (%zu tasks run)",
+                             name != NULL ? name : fn_name, runtime->task_n);
     task = (struct yk_task *)(void *)(high - sizeof *task);
-    memset(task, 0, sizeof *task);
+    memset(task, 0, offsetof(struct yk_task, name));
     task->runtime = runtime;
     task->fn = fn;
     task->arg = arg;
     task->site = site;
     task->nursery = nursery;
     task->scope = &nursery->scope;
-    YK_TEXT_COPY(task->name, name);
     task->locus.task_id = ++runtime->next_id;
-    task->locus.task_name = task->name;
+    task->locus.task_name = fn_name;
+    if (name != NULL) {
+        YK_TEXT_COPY(task->name, name);
+        task->locus.task_name = task->name;
+    }
     task->locus.actor = &runtime->actor;
     task->locus.stack_low = low;
     task->locus.stack_high = high;
@@ -247,13 +243,36 @@ int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke
         memcpy(task->locals, parent->locals, sizeof task->locals);
     yk_coro_init(&task->coro, low, (char *)task, task_entry, task);
     yk_list_append(&nursery->scope.tasks, &task->in_scope);
-    yk_list_append(&nursery->children, &task->in_nursery);
     nursery->child_count++;
-    yk_list_append(&runtime->tasks, &task->in_runtime);
     runtime->task_n++;
     push_ready(runtime, task);
     *ret_task = task;
     return 0;
+}
+
+/* In preorder; NULL after the last. */
+static struct yoke_scope *scope_after(struct yoke_scope *scope)
+{
+    if (!yk_list_empty(&scope->children))
+        return yk_container_of(scope->children.next, struct yoke_scope, sibling);
+    while (scope->parent != NULL && scope->sibling.next == &scope->parent->children)
+        scope = scope->parent;
+    return scope->parent == NULL ? NULL
+                                 : yk_container_of(scope->sibling.next, struct yoke_scope, sibling);
+}
+
+struct yk_task *yk_task_after(struct yoke_runtime *runtime, struct yk_task *task)
+{
+    struct yoke_scope *scope = task == NULL ? &runtime->root.scope : task->scope;
+    struct yk_list *next = task == NULL ? scope->tasks.next : task->in_scope.next;
+
+    while (next == &scope->tasks) {
+        scope = scope_after(scope);
+        if (scope == NULL)
+            return NULL;
+        next = scope->tasks.next;
+    }
+    return yk_container_of(next, struct yk_task, in_scope);
 }
 
 void yk_post(struct yoke_runtime *runtime, struct yk_post *post)
@@ -299,11 +318,11 @@ static void deadlock(struct yoke_runtime *runtime)
         .reason = reason,
     };
 
-    yk_list_for_each (node, &runtime->tasks) {
-        struct yk_task *task = yk_container_of(node, struct yk_task, in_runtime);
+    for (struct yk_task *task = NULL; (task = yk_task_after(runtime, task)) != NULL;) {
         size_t used = strlen(reason);
 
-        snprintf(reason + used, sizeof reason - used, " %s (%s)", task->name, task->waiting_for);
+        snprintf(reason + used, sizeof reason - used, " %s (%s)", yk_task_name(task),
+                 task->waiting_for);
     }
     if (runtime->deadlock_reported)
         yk_misuse(NULL, NULL, NULL, "deadlock, and cancelling did not end it: %s", reason);

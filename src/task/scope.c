@@ -135,7 +135,7 @@ static void describe(const struct yoke_scope *scope, struct yoke_scope_info *inf
     if (task != NULL) {
         info->actor = task->runtime->actor;
         info->task_id = task->locus.task_id;
-        YK_TEXT_COPY(info->task_name, task->name);
+        YK_TEXT_COPY(info->task_name, yk_task_name(task));
     }
 }
 
@@ -221,7 +221,7 @@ static void deadline_expired(struct yk_timer *timer)
 void yk_scope_enter(struct yoke_scope *scope, struct yk_task *task, const char *name,
                     const struct yoke_site *site, bool shield)
 {
-    memset(scope, 0, sizeof *scope);
+    memset(scope, 0, offsetof(struct yoke_scope, later)); /* later_n says what of that there is */
     yk_list_init(&scope->children);
     yk_list_init(&scope->tasks);
     scope->magic = SCOPE_OPEN;
@@ -312,8 +312,8 @@ void yk_scope_check_innermost(const struct yoke_scope *scope, struct yk_task *ta
         yk_misuse(here, NULL, NULL, "close of a scope that was never opened");
     if (scope->task != task)
         yk_misuse(here, "opened at", scope->site,
-                  "scope \"%s\" closed by task %s, but opened by task %s", scope->name, task->name,
-                  scope->task->name);
+                  "scope \"%s\" closed by task %s, but opened by task %s", scope->name,
+                  yk_task_name(task), yk_task_name(scope->task));
     if (task->scope != scope)
         yk_misuse(here != NULL ? here : scope->site, "still open, opened at", task->scope->site,
                   "scope \"%s\" closed before scope \"%s\", which was opened inside it",

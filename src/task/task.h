@@ -47,8 +47,6 @@ struct yk_task { /* at the top of its own stack */
     struct yoke_scope *scope; /* innermost */
     struct yk_list in_scope;  /* in scope->tasks */
     struct yoke_nursery *nursery;
-    struct yk_list in_nursery;
-    struct yk_list in_runtime;
     enum yk_task_state state;
     unsigned budget; /* calls that may still complete at once before others run */
     yk_abort_fn abort;
@@ -62,7 +60,7 @@ struct yk_task { /* at the top of its own stack */
     struct yk_start_handshake *handshake;
     struct yoke_cause *kept_cause; /* of the last cancelled scope it closed */
     void *locals[YK_TASK_LOCALS];  /* inherited by tasks spawned from it */
-    char name[YK_TASK_NAME_MAX];
+    char name[YK_TASK_NAME_MAX]; /* last, and not cleared: only a name given at run time is here */
 };
 
 /* Something that completes outside the runtime's thread. */
@@ -88,7 +86,6 @@ struct yoke_runtime {
     int64_t now_ns;
     struct yk_timers timers;
     struct yk_stacks stacks;
-    struct yk_list tasks;
     size_t task_n;
     uint64_t next_id;
     bool shuffle;
@@ -155,9 +152,6 @@ static inline int yk_check_cancelled(struct yk_task *task)
     return __builtin_expect(task->scope->effective, 0) ? yk_deliver(task) : 0;
 }
 
-/* The end of a blocking call that completed at once: lets others run when the budget is used up. */
-void yk_completed_at_once(struct yk_task *task);
-
 /*
  * Blocks the calling task until yk_wake. Returns the rc given there, or YOKE_CANCELLED with the
  * Cancelled in flight after `abort` said true. abort NULL: can't be cancelled.
@@ -169,6 +163,13 @@ void yk_wake(struct yk_task *task, int rc);
 
 /* Puts the calling task behind the other ready ones. */
 void yk_yield(struct yk_task *task);
+
+/* The end of a blocking call that completed at once: lets others run when the budget is used up. */
+static inline void yk_completed_at_once(struct yk_task *task)
+{
+    if (__builtin_expect(--task->budget == 0, 0))
+        yk_yield(task);
+}
 
 int64_t yk_now(struct yoke_runtime *runtime);
 
@@ -193,9 +194,23 @@ void yk_uuid_new(struct yoke_runtime *runtime, char *text);
 void yk_post(struct yoke_runtime *runtime, struct yk_post *post);
 void yk_run_posts(struct yoke_runtime *runtime); /* those that have come */
 
-/* Creates a task in a nursery. 0 or -ENOMEM with an error raised. */
+/*
+ * Creates a task in a nursery. `name` is copied, or with NULL it is `fn_name`, which is static. 0
+ * or -ENOMEM with an error raised.
+ */
 int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke_task_fn fn,
-                const char *name, void *arg, struct yk_task **ret_task);
+                const char *fn_name, const char *name, void *arg, struct yk_task **ret_task);
+
+/*
+ * All tasks of a runtime, one after another: those of a scope, then those of the scopes in it. NULL
+ * begins, NULL ends; tasks must neither begin nor end meanwhile.
+ */
+struct yk_task *yk_task_after(struct yoke_runtime *runtime, struct yk_task *task);
+
+static inline const char *yk_task_name(const struct yk_task *task)
+{
+    return task->locus.task_name;
+}
 
 /* Recomputes what of a scope is being cancelled, and cancels tasks that have become so. */
 void yk_scope_update(struct yoke_scope *scope);
@@ -223,7 +238,6 @@ struct yoke_error *yk_body_failure(struct yk_task *task, const struct yoke_error
                                    const struct yoke_site *site);
 
 /* A child task ended; takes over `error` (NULL: none). */
-void yk_nursery_child_done(struct yoke_nursery *nursery, struct yk_task *task,
-                           struct yoke_error *error);
+void yk_nursery_child_done(struct yoke_nursery *nursery, struct yoke_error *error);
 
 #endif

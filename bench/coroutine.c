@@ -50,7 +50,7 @@ static void run_once(void *arg)
 static void close_fibers(void)
 {
     for (size_t i = 0; i < fiber_n; i++)
-        yk_stack_put(&stacks, fibers[i].high);
+        yk_stack_put(&stacks, fibers[i].low, fibers[i].high);
     yk_stacks_fini(&stacks);
     free(fibers);
     fibers = NULL;

@@ -452,7 +452,7 @@ static int conclude(struct yk_actor_child *child, int rc, int rung)
         child->link_error = NULL;
     }
     if (rc < 0 && rc != YOKE_CANCELLED) {
-        yk_error_suppress(yk_locus()->in_flight, error); /* the failure in flight tells more */
+        yk_error_suppress(yk_flight_now(yk_locus()), error); /* the failure in flight tells more */
         return rc;
     }
     if (start_cancelled ||

@@ -185,7 +185,8 @@ static int compose(struct yk_task *task, struct yoke_error *body, struct yoke_er
     if (peer != NULL && !peer_cancelled)
         return yk_flight_raise(locus, peer);
     if (peer != NULL)
-        yk_error_suppress(locus->in_flight, peer); /* Cancelled over Cancelled: the first stays */
+        yk_error_suppress(yk_flight_now(locus),
+                          peer); /* Cancelled over Cancelled: the first stays */
     return YOKE_CANCELLED;
 }
 

@@ -35,7 +35,7 @@ int yoke_actor_nursery_close_at(const struct yoke_site *site, struct yoke_actor_
     struct yk_list *node;
 
     yk_scope_check_innermost(scope, task, site);
-    if (rc >= 0 && task->locus.in_flight == scope->flight_at_open && !scope->effective) {
+    if (rc >= 0 && yk_flight_now(&task->locus) == scope->flight_at_open && !scope->effective) {
         nursery->closing = true;
         yk_scope_cancel_with(scope, &spec);
     }

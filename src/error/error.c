@@ -313,6 +313,21 @@ void yoke_error_stats(struct yoke_error_stats *ret_stats)
     ret_stats->live = ret_stats->raised - ret_stats->settled - ret_stats->lost;
 }
 
+void yk_error_count_pending(void)
+{
+    atomic_fetch_add_explicit(&counts.raised, 1, memory_order_relaxed);
+}
+
+void yk_error_count_absorbed(void)
+{
+    atomic_fetch_add_explicit(&counts.settled, 1, memory_order_relaxed);
+}
+
+void yk_error_count_made(void)
+{
+    atomic_fetch_sub_explicit(&counts.raised, 1, memory_order_relaxed);
+}
+
 struct yoke_error *yoke_error_ref(const struct yoke_error *error)
 {
     /* A reference is a right to read and to drop; counting it changes nothing that is said. */

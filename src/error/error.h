@@ -141,6 +141,16 @@ void yk_retarget_cancelled(struct yk_locus *locus, const struct yoke_cause *caus
  */
 int yk_flight_raise(struct yk_locus *locus, struct yoke_error *error);
 
+/* The error in flight of a locus as an object, borrowed; NULL if there is none. */
+struct yoke_error *yk_flight_now(struct yk_locus *locus);
+
+/* Drops a pending Cancelled, which its scope absorbs. */
+void yk_flight_absorb_pending(struct yk_locus *locus);
+
+/* Now that it runs: where the task is that a pending Cancelled was raised in while it was parked.
+ */
+void yk_flight_locate_pending(struct yk_locus *locus, const void *frame);
+
 /* Takes the error in flight of a locus without settling it: it is on its way to somewhere. */
 struct yoke_error *yk_flight_take(struct yk_locus *locus);
 
@@ -186,6 +196,11 @@ size_t yk_backtrace_take(const struct yk_locus *locus, const void *frame, void *
 
 /* Rendering of one symbolised backtrace, malloc'ed text, one frame a line; NULL: no memory. */
 char *yk_backtrace_text(void *const *frames, size_t n);
+
+/* A Cancelled that was never an object: counted as raised, then as settled or as made one. */
+void yk_error_count_pending(void);
+void yk_error_count_absorbed(void);
+void yk_error_count_made(void);
 
 /* The static errors used when there is no memory. */
 struct yoke_error *yk_error_out_of_memory(void);

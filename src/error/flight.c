@@ -62,9 +62,49 @@ static struct yoke_error *put_over(struct yoke_error *old, struct yoke_error *er
     return error;
 }
 
+struct yoke_error *yk_flight_now(struct yk_locus *locus)
+{
+    struct yk_locus *current = yk_locus_current;
+    struct yoke_cause *cause = locus->pending;
+    struct yoke_error *error;
+
+    if (cause == NULL)
+        return locus->in_flight;
+    yk_locus_current = locus; /* it was raised there, whoever asks */
+    error = yk_error_make_cancelled(NULL, NULL, cause, NULL, 0);
+    yk_locus_current = current;
+    locus->pending = NULL;
+    locus->in_flight = error;
+    yoke_cause_unref(cause);
+    if (error->node.immortal) {
+        yk_error_count_absorbed(); /* no memory for it: the static one, which is not counted, stands
+                                      in */
+        return error;
+    }
+    yk_error_count_made();
+    memcpy(error->frames, locus->pending_frames, locus->pending_frames_n * sizeof(*error->frames));
+    error->frames_n = locus->pending_frames_n;
+    return error;
+}
+
+void yk_flight_absorb_pending(struct yk_locus *locus)
+{
+    struct yoke_cause *cause = locus->pending;
+
+    locus->pending = NULL;
+    yoke_cause_unref(cause);
+    yk_error_count_absorbed();
+}
+
+void yk_flight_locate_pending(struct yk_locus *locus, const void *frame)
+{
+    locus->pending_frames_n =
+        (unsigned)yk_backtrace_take(locus, frame, locus->pending_frames, YK_PENDING_FRAMES);
+}
+
 int yk_flight_raise(struct yk_locus *locus, struct yoke_error *error)
 {
-    struct yoke_error *old = locus->in_flight;
+    struct yoke_error *old = yk_flight_now(locus);
 
     yk_assert(error != NULL);
     locus->in_flight = old == NULL ? error : put_over(old, error);
@@ -73,7 +113,7 @@ int yk_flight_raise(struct yk_locus *locus, struct yoke_error *error)
 
 struct yoke_error *yk_flight_take(struct yk_locus *locus)
 {
-    struct yoke_error *error = locus->in_flight;
+    struct yoke_error *error = yk_flight_now(locus);
 
     locus->in_flight = NULL;
     return error;
@@ -128,7 +168,7 @@ RAISES int yoke_raise_group_at(const struct yoke_site *site, struct yoke_error *
 
 const struct yoke_error *yoke_in_flight(void)
 {
-    return yk_locus()->in_flight;
+    return yk_flight_now(yk_locus());
 }
 
 struct yoke_error *yoke_catch(void)
@@ -141,7 +181,7 @@ struct yoke_error *yoke_catch(void)
 
 struct yoke_error *yoke_catch_type(const char *type)
 {
-    const struct yoke_error *error = yk_locus()->in_flight;
+    const struct yoke_error *error = yk_flight_now(yk_locus());
 
     if (error == NULL || strcmp(error->type, type) != 0)
         return NULL;
@@ -150,7 +190,12 @@ struct yoke_error *yoke_catch_type(const char *type)
 
 void yoke_clear(void)
 {
-    yoke_error_unref(yoke_catch());
+    struct yk_locus *locus = yk_locus();
+
+    if (locus->pending != NULL)
+        yk_flight_absorb_pending(locus);
+    else
+        yoke_error_unref(yoke_catch());
 }
 
 int yoke_rethrow(struct yoke_error *error)
@@ -163,7 +208,7 @@ int yoke_rethrow(struct yoke_error *error)
 
 void yoke_note(const char *format, ...)
 {
-    struct yoke_error *error = yk_locus()->in_flight;
+    struct yoke_error *error = yk_flight_now(yk_locus());
     char text[YK_ERROR_MESSAGE_MAX];
     va_list arguments;
     int n;
@@ -236,6 +281,14 @@ RAISES int yk_raise_cancelled(const struct yoke_site *site, const struct yoke_ca
     struct yk_locus *locus = yk_locus();
     struct yoke_error *old = locus->in_flight;
 
+    if (locus->pending != NULL)
+        return YOKE_CANCELLED;
+    if (old == NULL && inner_n == 0 && cause != NULL && site == NULL) {
+        locus->pending = yoke_cause_ref(cause);
+        yk_error_count_pending();
+        yk_flight_locate_pending(locus, __builtin_frame_address(0));
+        return YOKE_CANCELLED;
+    }
     if (old != NULL && old->cancelled && !old->node.immortal)
         return YOKE_CANCELLED;
     if (old != NULL && !old->cancelled && cause != NULL && tells_of(old, cause))
@@ -249,7 +302,7 @@ RAISES int yk_raise_cancelled(const struct yoke_site *site, const struct yoke_ca
 void yk_retarget_cancelled(struct yk_locus *locus, const struct yoke_cause *cause,
                            struct yoke_cause *const *inner, size_t inner_n)
 {
-    struct yoke_error *error = locus->in_flight;
+    struct yoke_error *error = yk_flight_now(locus);
 
     yk_assert(error != NULL && error->cancelled);
     if (error->node.immortal || atomic_load(&error->node.refs) > 1) {

@@ -160,11 +160,45 @@ static void a_program_ends_in_order_if_memory_runs_out_for_good(void **state)
     run_failing_everywhere(true);
 }
 
+static int sleep_in_scopes(void *arg)
+{
+    struct yoke_nursery nursery;
+    struct yoke_scope scope;
+    int rc = yoke_nursery_open(&nursery, NULL);
+
+    if (rc == 0)
+        rc = yoke_scope_open(&scope, NULL);
+    rc = yoke_scope_close(&scope, rc < 0 ? rc : sleep_shortly(arg));
+    yk_check_int(rc, YOKE_CANCELLED);
+    return yoke_nursery_close(&nursery, rc);
+}
+
+/* From the request to the end of all tasks. The request itself has to remember who asked. */
+YK_SIM_TEST(cancelling_allocates_nothing)
+{
+    struct yoke_nursery nursery;
+    int rc = yoke_nursery_open(&nursery, NULL);
+
+    for (int i = 0; i < CROWD && rc == 0; i++)
+        rc = yoke_spawn(&nursery, sleep_in_scopes, NULL);
+    yk_check_int(rc, 0);
+    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+    yoke_scope_cancel(yoke_nursery_scope(&nursery), "enough");
+    yk_memory_fail_at(1, true);
+    rc = yoke_nursery_close(&nursery, yoke_checkpoint());
+    yk_check_int(yk_memory_fail_at(0, false), 1); /* none was asked for */
+    yk_check_int(rc, 0);
+    yk_check(yoke_scope_cancelled_caught(yoke_nursery_scope(&nursery)));
+    yk_check_text(yoke_cause_reason(yoke_scope_cause(yoke_nursery_scope(&nursery))), "enough");
+    return rc;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_program_ends_in_order_if_any_one_allocation_fails),
         cmocka_unit_test(a_program_ends_in_order_if_memory_runs_out_for_good),
+        cmocka_unit_test(cancelling_allocates_nothing),
     };
 
     return cmocka_run_group_tests_name("tasks without memory", tests, NULL, NULL);

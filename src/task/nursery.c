@@ -137,8 +137,22 @@ static void wake_closer(struct yoke_nursery *nursery)
     yk_wake(closer, 0);
 }
 
-void yk_nursery_child_done(struct yoke_nursery *nursery, struct yoke_error *error)
+/* A Cancelled that nobody has looked at, and that this nursery's cancellation accounts for. */
+static bool absorb_pending(struct yoke_nursery *nursery, struct yk_locus *locus)
 {
+    if (locus->pending == NULL || !nursery->scope.effective)
+        return false;
+    nursery->cancelled_seen = true;
+    yk_flight_absorb_pending(locus);
+    return true;
+}
+
+void yk_nursery_child_done(struct yoke_nursery *nursery, struct yk_task *task, int rc)
+{
+    struct yoke_error *error = NULL;
+
+    if (!absorb_pending(nursery, &task->locus))
+        error = yk_body_failure(task, NULL, rc, task->site);
     if (error != NULL)
         fail(nursery, error, false);
     nursery->child_count--;
@@ -221,7 +235,7 @@ static void stop_for_older_error(struct yoke_nursery *nursery, struct yk_task *t
         if (nursery->scope.effective)
             return;
     }
-    cancel_for(nursery, YOKE_CAUSE_BODY_FAILED, task->locus.in_flight);
+    cancel_for(nursery, YOKE_CAUSE_BODY_FAILED, yk_flight_now(&task->locus));
 }
 
 int yoke_nursery_close_at(const struct yoke_site *site, struct yoke_nursery *nursery, int rc)
@@ -234,13 +248,17 @@ int yoke_nursery_close_at(const struct yoke_site *site, struct yoke_nursery *nur
                   nursery->magic == NURSERY_CLOSED ? nursery->scope.site : NULL,
                   "close of a nursery that is not open");
     yk_scope_check_innermost(&nursery->scope, task, site);
-    failure = yk_body_failure(task, nursery->scope.flight_at_open, rc, site);
-    if (failure != NULL)
-        fail(nursery, failure, true);
-    else if (rc < 0)
-        stop_for_older_error(nursery, task, rc);
-    if (failure != NULL || rc > 0 || rc == YOKE_CANCELLED)
-        rc = 0; /* a failure is collected; what is left is 0, or an older error's code */
+    if (absorb_pending(nursery, &task->locus)) {
+        rc = 0;
+    } else {
+        failure = yk_body_failure(task, nursery->scope.flight_at_open, rc, site);
+        if (failure != NULL)
+            fail(nursery, failure, true);
+        else if (rc < 0)
+            stop_for_older_error(nursery, task, rc);
+        if (failure != NULL || rc > 0 || rc == YOKE_CANCELLED)
+            rc = 0; /* a failure is collected; what is left is 0, or an older error's code */
+    }
     wait_for_children(nursery, task);
     nursery->magic = NURSERY_CLOSED;
     rc = nursery_result(nursery, task, rc);

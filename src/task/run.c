@@ -52,7 +52,7 @@ static int run_main(struct yk_task *task, const struct main_task *program)
     cancelled = main_nursery.scope.cancel_called;
     if (cancelled)
         cause = yoke_cause_ref(main_nursery.scope.cause);
-    if (rc >= 0 && task->locus.in_flight == NULL)
+    if (rc >= 0 && !yk_flight_any(&task->locus))
         end_nursery(&main_nursery, "the main task has returned");
     {
         /* Closing may turn a failure into 0 only by absorbing what cancelled the whole program. */
@@ -157,6 +157,8 @@ static void print_state(void)
     if (task->locus.in_flight != NULL)
         dprintf(2, "  error in flight: %s: %s\n", yoke_error_type(task->locus.in_flight),
                 yoke_error_message(task->locus.in_flight));
+    if (task->locus.pending != NULL)
+        dprintf(2, "  error in flight: yoke.Cancelled\n");
     if (task->runtime->shuffle)
         dprintf(2, "  seed: %llu\n", (unsigned long long)task->runtime->seed);
 }

@@ -20,6 +20,8 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+enum { PREFETCH_FROM = 64, PREFETCH_AHEAD = 4, PREFETCH_FRAMES = 8, PREFETCH_TASK = 5 };
+
 __thread struct yoke_runtime *yk_runtime_current;
 
 _Noreturn void yk_outside_task(const char *call)
@@ -65,11 +67,27 @@ static inline void push_ready(struct yoke_runtime *runtime, struct yk_task *task
     task->state = YK_TASK_READY;
 }
 
+/*
+ * With many ready tasks their stacks are cold. Those that run soon are fetched meanwhile: the task,
+ * and below it the frames that it is parked in.
+ */
+static void prefetch_soon(const struct yoke_runtime *runtime)
+{
+    size_t mask = runtime->ready_capacity - 1;
+    const char *soon = (char *)runtime->ready[(runtime->ready_first + PREFETCH_AHEAD) & mask];
+
+    for (int line = -PREFETCH_FRAMES; line < PREFETCH_TASK; line++)
+        __builtin_prefetch(soon + line * 64, 1);
+}
+
 static inline struct yk_task *pop_ready(struct yoke_runtime *runtime)
 {
     size_t mask = runtime->ready_capacity - 1;
     struct yk_task **first = &runtime->ready[runtime->ready_first];
     struct yk_task *task = *first;
+
+    if (__builtin_expect(runtime->ready_n > PREFETCH_FROM, 0))
+        prefetch_soon(runtime);
 
     if (__builtin_expect(runtime->shuffle, 0)) {
         size_t i = yk_random_next(&runtime->random) % runtime->ready_n;
@@ -91,7 +109,7 @@ static void free_dead(struct yoke_runtime *runtime)
         return;
     runtime->dead = NULL;
     yk_coro_fini(&dead->coro);
-    yk_stack_put(&runtime->stacks, (char *)dead + sizeof *dead);
+    yk_stack_put(&runtime->stacks, dead->locus.stack_low, (char *)dead + sizeof *dead);
 }
 
 static inline void become(struct yoke_runtime *runtime, struct yk_task *task)
@@ -144,6 +162,8 @@ int yk_park(struct yk_task *task, const char *waiting_for, yk_abort_fn abort, vo
     task->abort_arg = arg;
     switch_away(task, false);
     task->abort = NULL;
+    if (task->locus.pending != NULL)
+        yk_flight_locate_pending(&task->locus, __builtin_frame_address(0));
     return task->wake_rc;
 }
 
@@ -187,7 +207,6 @@ static void task_entry(void *arg)
 {
     struct yk_task *task = arg;
     struct yoke_runtime *runtime = task->runtime;
-    struct yoke_error *error;
     int rc;
 
     yk_coro_entered(&task->coro);
@@ -199,9 +218,8 @@ static void task_entry(void *arg)
     if (task->locus.hold != NULL)
         yk_misuse(task->site, "hold at", task->locus.hold->site, "task %s ended inside yoke_hold",
                   yk_task_name(task));
-    error = yk_body_failure(task, NULL, rc, task->site);
     yk_list_remove(&task->in_scope);
-    yk_nursery_child_done(task->nursery, error);
+    yk_nursery_child_done(task->nursery, task, rc);
     yoke_cause_unref(task->kept_cause);
     runtime->task_n--;
     task->state = YK_TASK_DONE;
@@ -223,7 +241,7 @@ int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke
                              "no memory for the stack of task %s (%zu tasks run)",
                              name != NULL ? name : fn_name, runtime->task_n);
     task = (struct yk_task *)(void *)(high - sizeof *task);
-    memset(task, 0, offsetof(struct yk_task, name));
+    memset(task, 0, offsetof(struct yk_task, locus.pending_frames));
     task->runtime = runtime;
     task->fn = fn;
     task->arg = arg;

@@ -96,8 +96,11 @@ static bool update_one(struct yoke_scope *scope)
         return false;
     scope->effective = effective;
     if (effective)
-        yk_list_for_each (node, &scope->tasks)
+        yk_list_for_each (node, &scope->tasks) {
+            __builtin_prefetch(node_next); /* many tasks, each in a page of its own */
+            __builtin_prefetch((char *)node_next - 2 * (int)sizeof(void *[8]));
             cancel_parked(yk_container_of(node, struct yk_task, in_scope));
+        }
     return true;
 }
 
@@ -237,8 +240,8 @@ void yk_scope_enter(struct yoke_scope *scope, struct yk_task *task, const char *
     scope->task = task;
     scope->parent = task->scope;
     scope->effective = !shield && scope->parent->effective;
-    if (task->locus.in_flight != NULL)
-        scope->flight_at_open = yoke_error_ref(task->locus.in_flight);
+    if (yk_flight_any(&task->locus))
+        scope->flight_at_open = yoke_error_ref(yk_flight_now(&task->locus));
     yk_list_append(&scope->parent->children, &scope->sibling);
     yk_list_remove(&task->in_scope);
     yk_list_append(&scope->tasks, &task->in_scope);
@@ -360,11 +363,39 @@ static struct yoke_error *error_of_code(struct yk_task *task, int rc, const stru
 struct yoke_error *yk_body_failure(struct yk_task *task, const struct yoke_error *at_open, int rc,
                                    const struct yoke_site *site)
 {
-    if (task->locus.in_flight != NULL && task->locus.in_flight != at_open)
+    struct yoke_error *in_flight = yk_flight_now(&task->locus);
+
+    if (in_flight != NULL && in_flight != at_open)
         return yk_flight_take(&task->locus);
-    if (rc < 0 && task->locus.in_flight == NULL)
+    if (rc < 0 && in_flight == NULL)
         return error_of_code(task, rc, site);
     return NULL;
+}
+
+/*
+ * Closing with a Cancelled that nobody has looked at, where it is clear without looking what
+ * becomes of it: absorbed here, or passed on as it is. false: it is not clear.
+ */
+static bool close_pending(struct yoke_scope *scope, struct yk_task *task, bool visible, int *ret_rc)
+{
+    struct yoke_cause *causes[VISIBLE_MAX];
+    size_t n;
+
+    if (scope->cancel_called && !visible) {
+        yk_scope_leave(scope);
+        yk_flight_absorb_pending(&task->locus);
+        scope->caught = true;
+        *ret_rc = 0;
+        return true;
+    }
+    if (scope->cancel_called || !visible)
+        return false;
+    n = visible_causes(scope->parent, causes);
+    if (n != 1 || causes[0] != task->locus.pending)
+        return false;
+    yk_scope_leave(scope);
+    *ret_rc = YOKE_CANCELLED;
+    return true;
 }
 
 int yoke_scope_close(struct yoke_scope *scope, int rc)
@@ -376,6 +407,8 @@ int yoke_scope_close(struct yoke_scope *scope, int rc)
 
     yk_scope_check_innermost(scope, task, NULL);
     visible = !scope->shield && scope->parent->effective;
+    if (locus->pending != NULL && close_pending(scope, task, visible, &rc))
+        return rc;
     failure = yk_body_failure(task, scope->flight_at_open, rc, scope->site);
     yk_scope_leave(scope);
     if (failure == NULL && rc == YOKE_CANCELLED && scope->cancel_called && !visible) {

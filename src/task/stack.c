@@ -53,8 +53,15 @@ struct yk_slab {
 /* A free stack keeps the chain in its top bytes, which are touched anyway. */
 struct free_stack {
     struct free_stack *next;
-    char *high;
+    char *low;
 };
+
+/*
+ * Stacks begin at different lines of their top page. Else the hot top of each would compete for the
+ * same few sets of the caches, whose size they are a multiple apart. One page must still hold an
+ * idle task.
+ */
+enum { COLOURS = 16, CACHE_LINE = 64 };
 
 void yk_stacks_init(struct yk_stacks *stacks)
 {
@@ -124,8 +131,8 @@ int yk_stack_get(struct yk_stacks *stacks, char **ret_low, char **ret_high)
     if (reused != NULL) {
         stacks->free = reused->next;
         stacks->free_n--;
-        *ret_high = reused->high;
-        *ret_low = reused->high - stacks->stack_size + stacks->page_size;
+        *ret_low = reused->low;
+        *ret_high = (char *)reused + sizeof *reused;
         return 0;
     }
     if (slab == NULL || slab->used == slab->n) {
@@ -142,17 +149,16 @@ int yk_stack_get(struct yk_stacks *stacks, char **ret_low, char **ret_high)
     slab->valgrind_ids[slab->used] =
         (unsigned)VALGRIND_STACK_REGISTER(low + stacks->page_size, low + stacks->stack_size);
 #endif
-    slab->used++;
     *ret_low = low + stacks->page_size;
-    *ret_high = low + stacks->stack_size;
+    *ret_high = low + stacks->stack_size - slab->used++ % COLOURS * CACHE_LINE;
     return 0;
 }
 
-void yk_stack_put(struct yk_stacks *stacks, char *high)
+void yk_stack_put(struct yk_stacks *stacks, const char *low, char *high)
 {
     struct free_stack *stack = (struct free_stack *)(void *)(high - sizeof *stack);
 
-    stack->high = high;
+    stack->low = (char *)(uintptr_t)low;
     stack->next = stacks->free;
     stacks->free = stack;
     stacks->free_n++;

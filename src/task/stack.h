@@ -25,6 +25,6 @@ void yk_stacks_fini(struct yk_stacks *stacks); /* all stacks must have come back
 
 /* One stack: usable from *ret_low to *ret_high. 0 or -ENOMEM. */
 int yk_stack_get(struct yk_stacks *stacks, char **ret_low, char **ret_high);
-void yk_stack_put(struct yk_stacks *stacks, char *high);
+void yk_stack_put(struct yk_stacks *stacks, const char *low, char *high); /* as they were got */
 
 #endif

@@ -41,7 +41,6 @@ enum { YK_TASK_LOCALS = 2 };
 enum { YK_LOCAL_CONTEXT = 0 }; /* the context whose endpoint or body runs; actor layer */
 
 struct yk_task { /* at the top of its own stack */
-    struct yk_locus locus;
     struct yk_coro coro;
     struct yoke_runtime *runtime;
     struct yoke_scope *scope; /* innermost */
@@ -60,7 +59,8 @@ struct yk_task { /* at the top of its own stack */
     struct yk_start_handshake *handshake;
     struct yoke_cause *kept_cause; /* of the last cancelled scope it closed */
     void *locals[YK_TASK_LOCALS];  /* inherited by tasks spawned from it */
-    char name[YK_TASK_NAME_MAX]; /* last, and not cleared: only a name given at run time is here */
+    struct yk_locus locus;         /* from its pending_frames on a new task is not cleared */
+    char name[YK_TASK_NAME_MAX];   /* only a name given at run time is here */
 };
 
 /* Something that completes outside the runtime's thread. */
@@ -237,7 +237,7 @@ struct yoke_cause *yk_cause_new_as(struct yk_locus *who, const struct yk_cause_s
 struct yoke_error *yk_body_failure(struct yk_task *task, const struct yoke_error *at_open, int rc,
                                    const struct yoke_site *site);
 
-/* A child task ended; takes over `error` (NULL: none). */
-void yk_nursery_child_done(struct yoke_nursery *nursery, struct yoke_error *error);
+/* A child task has ended with `rc`, and what it has in flight. */
+void yk_nursery_child_done(struct yoke_nursery *nursery, struct yk_task *task, int rc);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * 4-ary heap. `place` of a timer is its index plus one; zero means not armed. Equal deadlines
- * expire in no particular order. Callbacks may arm and disarm timers.
+ * expire in no particular order. Callbacks may arm and disarm timers. The entry at the top is never
+ * dead, so that an empty heap has no entries and the next deadline is that of a timer.
  */
 #include "task/timer.h"
 
@@ -10,6 +11,8 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+
+enum { COMPACT_MIN = 64 }; /* dead entries below which a walk over all is not worth it */
 
 void yk_timers_fini(struct yk_timers *timers)
 {
@@ -22,7 +25,8 @@ void yk_timers_fini(struct yk_timers *timers)
 static void place(struct yk_timers *timers, size_t i, struct yk_timer_entry entry)
 {
     timers->entries[i] = entry;
-    entry.timer->place = i + 1;
+    if (entry.timer != NULL)
+        entry.timer->place = i + 1;
 }
 
 static void sift_up(struct yk_timers *timers, size_t i, struct yk_timer_entry entry)
@@ -69,34 +73,76 @@ static int grow(struct yk_timers *timers)
     return 0;
 }
 
+/* Takes the dead ones from the top. */
+static void bare_top(struct yk_timers *timers)
+{
+    while (timers->n > 0 && timers->entries[0].timer == NULL) {
+        struct yk_timer_entry last = timers->entries[--timers->n];
+
+        timers->dead--;
+        if (timers->n > 0)
+            sift_down(timers, 0, last);
+    }
+}
+
+/* An armed timer gets another deadline. */
+static void move(struct yk_timers *timers, size_t i, struct yk_timer_entry entry)
+{
+    entry.timer->deadline_ns = entry.deadline_ns;
+    if (i > 0 && timers->entries[(i - 1) / 4].deadline_ns > entry.deadline_ns)
+        sift_up(timers, i, entry);
+    else
+        sift_down(timers, i, entry);
+    bare_top(timers);
+}
+
 int yk_timer_arm(struct yk_timers *timers, struct yk_timer *timer, int64_t deadline_ns)
 {
     struct yk_timer_entry entry = {deadline_ns, timer};
 
-    if (timer->place == 0 && timers->n == timers->capacity && grow(timers) < 0)
+    if (timer->place != 0) {
+        move(timers, timer->place - 1, entry);
+        return 0;
+    }
+    if (timers->n == timers->capacity && grow(timers) < 0)
         return -ENOMEM;
-    yk_timer_disarm(timers, timer);
     timer->deadline_ns = deadline_ns;
     sift_up(timers, timers->n++, entry);
     return 0;
 }
 
+/* Throws all dead ones out, and makes a heap of the others. */
+static void compact(struct yk_timers *timers)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < timers->n; i++)
+        if (timers->entries[i].timer != NULL)
+            place(timers, n++, timers->entries[i]);
+    timers->n = n;
+    timers->dead = 0;
+    for (size_t i = n / 4 + 1; i-- > 0;)
+        if (i < n)
+            sift_down(timers, i, timers->entries[i]);
+}
+
 void yk_timer_disarm(struct yk_timers *timers, struct yk_timer *timer)
 {
     size_t i = timer->place - 1;
-    struct yk_timer_entry last;
 
     if (timer->place == 0)
         return;
     yk_assert(timers->entries[i].timer == timer);
     timer->place = 0;
-    last = timers->entries[--timers->n];
-    if (i == timers->n)
+    if (i == timers->n - 1) {
+        timers->n--;
         return;
-    if (i > 0 && timers->entries[(i - 1) / 4].deadline_ns > last.deadline_ns)
-        sift_up(timers, i, last);
-    else
-        sift_down(timers, i, last);
+    }
+    timers->entries[i].timer = NULL;
+    timers->dead++;
+    if (timers->dead >= COMPACT_MIN && timers->dead > timers->n / 2)
+        compact(timers);
+    bare_top(timers);
 }
 
 void yk_timers_expire(struct yk_timers *timers, int64_t now_ns)

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The timers of a runtime: a 4-ary heap with inline keys, so that sifting touches one array. */
+/*
+ * The timers of a runtime: a 4-ary heap with inline keys, so that sifting touches one array. A
+ * timer that is disarmed leaves its entry behind, dead, until it comes to the top or half are dead:
+ * most deadlines never come, and moving others for each would touch their tasks' cold stacks.
+ */
 #ifndef YK_TASK_TIMER_H
 #define YK_TASK_TIMER_H
 
@@ -11,8 +15,9 @@ struct yk_timer_entry {
 };
 
 struct yk_timers {
-    struct yk_timer_entry *entries; /* the root at 0 */
-    size_t n;
+    struct yk_timer_entry *entries; /* the root at 0, never dead; a dead one's timer is NULL */
+    size_t n;                       /* entries */
+    size_t dead;
     size_t capacity;
 };
 

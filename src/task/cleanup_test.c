@@ -26,7 +26,17 @@
 enum flight { NOTHING, ERROR, CANCELLED, FLIGHTS };
 enum when { NEVER, BEFORE, AFTER, DURING, WHENS };
 enum own { NONE, OPEN, SHIELD, DEADLINE, SHIELD_AND_DEADLINE, OWNS };
-enum step { CHECKPOINT, SLEEP, WAIT_FOR_CHILD, START, RAISE, FAIL_IN_CHILD, CATCH, STEPS };
+enum step {
+    CHECKPOINT,
+    SLEEP,
+    WAIT_FOR_CHILD,
+    CANCEL_CHILD,
+    START,
+    RAISE,
+    FAIL_IN_CHILD,
+    CATCH,
+    STEPS
+};
 enum given { ITS_OWN, THE_CLEANUPS, ZERO, GIVENS };
 enum { TEXT = 64, OWN_MS = 3, AROUND_MS = 5, LONG_MS = 10 };
 
@@ -156,7 +166,7 @@ static void describe(const struct fault *fault, char *text)
     text[0] = '\0';
     if (fault == NULL)
         return;
-    text[used++] = fault->name;
+    text[used++] = fault->name == 'N' ? 'n' : fault->name;
     for (size_t i = 0; i < fault->suppressed_n; i++) {
         describe(fault->suppressed[i], part);
         used += (size_t)snprintf(text + used, TEXT - used, "[%s]", part);
@@ -166,6 +176,12 @@ static void describe(const struct fault *fault, char *text)
         describe(fault->context, part);
         snprintf(text + used, TEXT - used, "<%s", part);
     }
+}
+
+/* Two nurseries are two scopes; printed, both are 'n'. */
+static char nursery_name(char step)
+{
+    return step == '1' ? 'n' : 'N';
 }
 
 static int steps(struct model *model, enum step step, char name)
@@ -180,6 +196,13 @@ static int steps(struct model *model, enum step step, char name)
         if (visible(model) != 0)
             raises(model, visible(model), YOKE_CANCELLED);
         return -EIO;
+    case CANCEL_CHILD: /* the nursery absorbs its own Cancelled, and only that */
+        if (visible(model) != 0)
+            return raises(model, visible(model), YOKE_CANCELLED);
+        raises(model, nursery_name(name), YOKE_CANCELLED);
+        if (is_cancelled(model->flight) && model->flight->name == nursery_name(name))
+            model->flight = NULL;
+        return 0;
     case CATCH:
         describe(model->flight, model->result->caught);
         model->flight = NULL;
@@ -305,6 +328,17 @@ static int in_nursery(yoke_task_fn fn, const char *name)
     return yoke_nursery_close(&nursery, rc);
 }
 
+static int cancel_child(void)
+{
+    struct yoke_nursery nursery;
+    int rc = yoke_nursery_open(&nursery, &(struct yoke_nursery_opts){.name = "n"});
+
+    if (rc == 0)
+        rc = yoke_spawn(&nursery, long_child, NULL);
+    yoke_scope_cancel(yoke_nursery_scope(&nursery), NULL);
+    return yoke_nursery_close(&nursery, rc == 0 ? yoke_checkpoint() : rc);
+}
+
 static void show(const struct yoke_error *error, char *text)
 {
     char part[TEXT];
@@ -341,6 +375,8 @@ static int take_step(struct run *run, enum step step, const char *name)
         return yoke_sleep(YOKE_MS(LONG_MS));
     case WAIT_FOR_CHILD:
         return in_nursery(long_child, NULL);
+    case CANCEL_CHILD:
+        return cancel_child();
     case START:
         return yoke_start(&run->target, long_child, run, NULL);
     case RAISE:

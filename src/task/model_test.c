@@ -6,8 +6,7 @@
  * cancelled is predicted: whether it is, by which scope, of what kind, for what reason or because
  * of which error; and each close: what it gives, what is in flight then, who absorbed.
  *
- * The model asks for each question anew what is visible from a place; it keeps no state that
- * follows from other state. Each time at which something happens is used once, so that the order
+ * Each time at which something happens is used once, so that the order
  * of events is fixed but for the order of ready tasks, which changes with the seed.
  */
 #include "../tests/support/simrun.h"
@@ -23,24 +22,9 @@
 
 #include "base/random.h"
 #include "base/text.h"
+#include "task/model_test.h"
 
-enum { TEXT = 96, PLACES_MAX = 400, TASKS_MAX = 150, DEPTH = 5, ERRORS_MAX = 64 };
-
-struct place { /* a scope, as the model sees it */
-    struct place *parent;
-    struct yoke_scope *scope; /* the real one */
-    char name[16];
-    bool open, shield, cancelled;
-    int64_t deadline_ns;
-    char cause[TEXT];
-};
-
-struct sleeper { /* who is blocked, in a place */
-    struct sleeper *next;
-    const struct place *place;
-    bool doomed;
-    char told[TEXT];
-};
+enum { TASKS_MAX = 150, DEPTH = 5 };
 
 struct ward { /* a nursery; the one in which yoke_start keeps its child has no `nursery` */
     struct place *place;
@@ -69,10 +53,8 @@ struct child {
 
 static struct {
     struct yk_random random;
-    struct place places[PLACES_MAX];
-    unsigned places_n, tasks_n, requests_n, errors_n;
+    unsigned tasks_n, requests_n, errors_n;
     int64_t times_n;
-    struct sleeper *sleepers;
     struct child children[TASKS_MAX];
 } world;
 
@@ -85,98 +67,6 @@ static unsigned draw(unsigned n)
 static int64_t draw_time(unsigned within_ms)
 {
     return yoke_now() / YOKE_MS(1) * YOKE_MS(1) + YOKE_MS(draw(within_ms)) + ++world.times_n;
-}
-
-/* What the model says */
-
-/* The outermost cancelled scope that is visible from `place`; NULL: none. */
-static const struct place *visible(const struct place *place)
-{
-    const struct place *found = NULL;
-
-    for (; place != NULL; place = place->parent) {
-        if (place->cancelled)
-            found = place;
-        if (place->shield)
-            break;
-    }
-    return found;
-}
-
-static const struct place *visible_outside(const struct place *place)
-{
-    return place->shield ? NULL : visible(place->parent);
-}
-
-static void doom_sleepers(void)
-{
-    for (struct sleeper *sleeper = world.sleepers; sleeper != NULL; sleeper = sleeper->next) {
-        const struct place *by = visible(sleeper->place);
-
-        if (sleeper->doomed || by == NULL)
-            continue;
-        sleeper->doomed = true;
-        YK_TEXT_COPY(sleeper->told, by->cause);
-    }
-}
-
-static void model_cancel(struct place *place, const char *kind, const char *what)
-{
-    char text[TEXT];
-
-    if (place->cancelled)
-        return;
-    place->cancelled = true;
-    snprintf(text, TEXT, "%s, %s: %.40s", place->name, kind, what);
-    YK_TEXT_COPY(place->cause, text);
-    doom_sleepers();
-}
-
-/* Deadlines that have come by now, in their order. */
-static void catch_up(void)
-{
-    for (;;) {
-        struct place *next = NULL;
-
-        for (unsigned i = 0; i < world.places_n; i++) {
-            struct place *place = &world.places[i];
-
-            if (place->open && !place->cancelled && place->deadline_ns <= yoke_now() &&
-                (next == NULL || place->deadline_ns < next->deadline_ns))
-                next = place;
-        }
-        if (next == NULL)
-            return;
-        model_cancel(next, "deadline", "");
-    }
-}
-
-static void begin_sleep(struct sleeper *sleeper, const struct place *place)
-{
-    *sleeper = (struct sleeper){.next = world.sleepers, .place = place};
-    world.sleepers = sleeper;
-}
-
-static void end_sleep(const struct sleeper *sleeper)
-{
-    struct sleeper **link = &world.sleepers;
-
-    while (*link != sleeper)
-        link = &(*link)->next;
-    *link = sleeper->next;
-}
-
-static int64_t model_deadline(const struct place *place)
-{
-    int64_t earliest = YOKE_NEVER;
-
-    for (; place != NULL; place = place->parent) {
-        if (place->deadline_ns < earliest)
-            earliest = place->deadline_ns;
-        if (place->shield)
-            break;
-    }
-    return earliest;
 }
 
 /* What is really there */
@@ -274,7 +164,7 @@ static int block_somehow(struct player *player)
 
 static void disturb(void)
 {
-    struct place *place = &world.places[draw(world.places_n)];
+    struct place *place = &model.places[draw(model.places_n)];
     char reason[16];
 
     catch_up();
@@ -314,11 +204,11 @@ static struct place *new_place(const struct player *player, struct yoke_scope *s
 {
     struct place *place;
 
-    if (world.places_n == PLACES_MAX)
+    if (model.places_n == PLACES_MAX)
         return NULL;
-    place = &world.places[world.places_n];
+    place = &model.places[model.places_n];
     *place = (struct place){.parent = player->place, .scope = scope, .shield = draw(4) == 0};
-    snprintf(place->name, sizeof place->name, "p%u", world.places_n++);
+    snprintf(place->name, sizeof place->name, "p%u", model.places_n++);
     place->deadline_ns = draw(3) == 0 ? draw_time(25) : YOKE_NEVER;
     return place;
 }
@@ -429,9 +319,9 @@ static void report(struct player *player)
     child->reported = true;
     if (visible(start->place) != NULL)
         return;
-    for (unsigned i = 0; i < world.places_n; i++)
-        if (world.places[i].parent == start->place)
-            world.places[i].parent = child->target->place;
+    for (unsigned i = 0; i < model.places_n; i++)
+        if (model.places[i].parent == start->place)
+            model.places[i].parent = child->target->place;
     if (player->place == start->place) {
         player->place = child->target->place;
         player->ward = child->target;
@@ -625,6 +515,7 @@ static int play_world(void *arg)
 
     (void)arg;
     memset(&world, 0, sizeof world);
+    memset(&model, 0, sizeof model);
     yk_random_seed(&world.random, yk_sim_seed() * 7919);
     for (int i = 0; i < 3; i++) {
         (void)in_nursery(&player, DEPTH);
@@ -632,7 +523,7 @@ static int play_world(void *arg)
         yoke_clear();
         player = (struct player){.place = NULL};
     }
-    yk_check(world.sleepers == NULL);
+    yk_check(model.sleepers == NULL);
     return 0;
 }
 

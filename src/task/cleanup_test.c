@@ -463,9 +463,9 @@ static void explain(const struct scenario *scenario)
     static const char *const flights[] = {"nothing", "an error", "a Cancelled"};
     static const char *const whens[] = {"never", "before", "after the raise", "during"};
     static const char *const owns[] = {"none", "open", "shield", "deadline", "shield and deadline"};
-    static const char *const steps_taken[] = {"checkpoint", "sleep", "wait for a child",
-                                              "start",      "raise", "fail in a child",
-                                              "catch"};
+    static const char *const steps_taken[] = {"checkpoint",      "sleep", "wait for a child",
+                                              "cancel a child",  "start", "raise",
+                                              "fail in a child", "catch"};
     static const char *const givens[] = {"its own code", "the cleanup's code", "0"};
 
     fprintf(stderr,

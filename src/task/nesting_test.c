@@ -2,11 +2,11 @@
 /*
  * Two nurseries, one inside the other, and a scope around both: every combination of what the two
  * bodies and four children do (return, fail, cancel), of shields, of where the inner nursery is, of
- * what is cancelled, and of what a cancelled task does. Each acts at a time of its own, in an order
- * drawn from the seed. What comes out is compared with a model of the rules, a pure function that
- * knows nothing of tasks: which errors, in which order, over which others; whether a Cancelled went
- * on, who absorbed it; and for each task that was cancelled, which scope, of what kind, by whom,
- * because of which error.
+ * what is cancelled, by request or deadline, and of what a cancelled task does. Each acts at a time
+ * of its own, in an order drawn from the seed. What comes out is compared with a model of the
+ * rules, a pure function that knows nothing of tasks: which errors, in which order, over which
+ * others; whether a Cancelled went on, who absorbed it; and for each task that was cancelled, which
+ * scope, of what kind, by whom, because of which error.
  *
  * Errors are compared as text: the name of who raised it, "<" and what it was raised over, and
  * "{...}" for a group. Cancelleds in contexts and among the suppressed are left out of it.
@@ -41,6 +41,7 @@ struct scenario {
     bool shield[PLACES];   /* of the nurseries */
     bool in_child;         /* the inner nursery is in the child X1, not in the body B1 */
     bool fail_when_cancelled;
+    bool by_deadline; /* who cancels sets the deadline to now */
     enum target target;
 };
 
@@ -104,14 +105,25 @@ static const char *task_of(const struct model *model, enum actor who)
     return who == B1 ? "program" : names[who];
 }
 
-static void cancel(struct model *model, enum place place, const char *kind, enum actor who,
+static void cancel(struct model *model, enum place place, const char *kind, const char *task,
                    const char *what)
 {
     if (model->cancelled[place])
         return;
     model->cancelled[place] = true;
-    snprintf(model->cause[place], TEXT, "%s, %s by %s: %.100s", place_names[place], kind,
-             task_of(model, who), what);
+    snprintf(model->cause[place], TEXT, "%s, %s by %s: %.100s", place_names[place], kind, task,
+             what);
+}
+
+static void request(struct model *model, enum actor who)
+{
+    enum place place = target_of(model->scenario, who);
+
+    /* A deadline is ascribed to the task that opened the scope. */
+    if (model->scenario->by_deadline)
+        cancel(model, place, "deadline", task_of(model, place == INNER ? B2 : B1), "");
+    else
+        cancel(model, place, "scope cancel", task_of(model, who), names[who]);
 }
 
 static bool over_inner(const struct model *model, enum actor who)
@@ -125,7 +137,7 @@ static void fails(struct model *model, enum actor who, const char *error)
     bool body = who == B1 || who == B2;
     size_t n = model->failures_n[nursery]++;
 
-    cancel(model, nursery, body ? "body failed" : "child failed", who, error);
+    cancel(model, nursery, body ? "body failed" : "child failed", task_of(model, who), error);
     if (body) {
         memmove(model->failures[nursery][1], model->failures[nursery][0], n * TEXT);
         n = 0;
@@ -168,7 +180,7 @@ static void acts(struct model *model, enum actor who)
         raises(model, who);
         return;
     case CANCEL:
-        cancel(model, target_of(model->scenario, who), "scope cancel", who, names[who]);
+        request(model, who);
         if (visible(model, place_of(who)) != NOWHERE)
             is_told(model, who);
         break;
@@ -315,6 +327,7 @@ static struct yoke_scope *scope_at(struct run *run, enum place place)
 static int act(struct run *run, enum actor who, int rc)
 {
     const struct scenario *scenario = run->scenario;
+    struct yoke_scope *target = scope_at(run, target_of(scenario, who));
     int waited = yoke_sleep_until(run->start + YOKE_MS(scenario->slot[who]));
 
     if (waited < 0) {
@@ -326,7 +339,10 @@ static int act(struct run *run, enum actor who, int rc)
     case FAIL:
         return yoke_raise("test.Fail", EIO, "%s", names[who]);
     case CANCEL:
-        yoke_scope_cancel(scope_at(run, target_of(scenario, who)), names[who]);
+        if (scenario->by_deadline)
+            yk_check_int(yoke_scope_set_deadline(target, yoke_now()), 0);
+        else
+            yoke_scope_cancel(target, names[who]);
         rc = yoke_checkpoint(); /* its code, and not that of an error in flight, is the result */
         if (rc < 0)
             note_told(run, who);
@@ -426,10 +442,11 @@ static void explain(const struct scenario *scenario)
     static const char *const action_names[ACTIONS] = {"returns", "fails", "cancels"};
 
     fprintf(stderr,
-            "scenario: inner nursery in %s; shields: outer %d, inner %d; cancelled is %s; "
+            "scenario: inner nursery in %s; shields: outer %d, inner %d; cancelled is %s%s; "
             "a cancelled task %s\n",
             names[host_of(scenario)], scenario->shield[OUTER], scenario->shield[INNER],
             scenario->target == OWN_NURSERY ? "its nursery" : place_names[target_of(scenario, B1)],
+            scenario->by_deadline ? " by deadline" : "",
             scenario->fail_when_cancelled ? "fails" : "forwards it");
     for (enum actor who = B1; who < ACTORS; who++)
         fprintf(stderr, "  %s at %u %s\n", names[who], scenario->slot[who],
@@ -447,7 +464,7 @@ static void draw_order(struct scenario *scenario, struct yk_random *random)
 }
 
 /* The combination of that number, of COMBINATIONS. */
-enum { COMBINATIONS = 3 * 3 * 3 * 3 * 3 * 3 * 2 * 2 * 2 * 2 * TARGETS };
+enum { COMBINATIONS = 3 * 3 * 3 * 3 * 3 * 3 * 2 * 2 * 2 * 2 * 2 * TARGETS };
 
 static void combine(unsigned number, struct scenario *scenario)
 {
@@ -460,6 +477,7 @@ static void combine(unsigned number, struct scenario *scenario)
     scenario->shield[INNER] = number & 2;
     scenario->in_child = number & 4;
     scenario->fail_when_cancelled = number & 8;
+    scenario->by_deadline = number & 16;
 }
 
 /* Each world does a part of the combinations; the default list of seeds does them all. */

@@ -361,6 +361,43 @@ static void cancelling_the_program_does_not_reach_system_tasks(void **state)
     yk_sim_run(cancel_main_then_serve, NULL, &(struct yk_sim){.inspect = inspect_served});
 }
 
+static void inspect_stray(int rc)
+{
+    const struct yoke_cause *cause = yoke_error_cause(yoke_in_flight());
+
+    yk_check_int(rc, YOKE_CANCELLED);
+    yk_check_text(yoke_cause_reason(yoke_cause_origin(cause)), "stray");
+    yk_check_int(yoke_cause_kind(cause), YOKE_CAUSE_BODY_FAILED);
+    yoke_clear();
+}
+
+static void a_program_that_ends_with_a_stray_cancelled_does_not_end_well(void **state)
+{
+    (void)state;
+    yk_sim_run(end_with_a_stray_cancelled, NULL, &(struct yk_sim){.inspect = inspect_stray});
+}
+
+static int forget_that_it_was_cancelled(void *arg)
+{
+    (void)arg;
+    yoke_scope_cancel(yoke_nursery_scope(yk_runtime_current->main), "the program");
+    yk_check_int(yoke_checkpoint(), YOKE_CANCELLED);
+    return 5;
+}
+
+static void inspect_forgotten(int rc)
+{
+    yk_check_int(rc, YOKE_CANCELLED);
+    yk_check_text(yoke_cause_reason(yoke_error_cause(yoke_in_flight())), "the program");
+    yoke_clear();
+}
+
+static void nor_does_one_that_forgets_its_cancelled_in_flight(void **state)
+{
+    (void)state;
+    yk_sim_run(forget_that_it_was_cancelled, NULL, &(struct yk_sim){.inspect = inspect_forgotten});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +413,8 @@ int main(void)
         cmocka_unit_test(a_system_task_that_fails_when_the_program_has_ended_makes_it_fail),
         cmocka_unit_test(nor_does_it_mask_the_error_of_the_program),
         cmocka_unit_test(cancelling_the_program_does_not_reach_system_tasks),
+        cmocka_unit_test(a_program_that_ends_with_a_stray_cancelled_does_not_end_well),
+        cmocka_unit_test(nor_does_one_that_forgets_its_cancelled_in_flight),
     };
 
     return cmocka_run_group_tests_name("nurseries, as trio's", tests, NULL, NULL);

@@ -171,6 +171,8 @@ static bool refuse_abort(struct yk_task *task, void *arg)
 
 static void wait_for_children(struct yoke_nursery *nursery, struct yk_task *task)
 {
+    if (nursery->child_count == 0 && nursery->pending_starts == 0)
+        yk_completed_at_once(task);
     while (nursery->child_count > 0 || nursery->pending_starts > 0) {
         nursery->closer = task;
         (void)yk_park(task, "nursery close", refuse_abort, nursery);

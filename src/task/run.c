@@ -40,7 +40,7 @@ static int run_main(struct yk_task *task, const struct main_task *program)
 {
     struct yoke_nursery main_nursery;
     struct yoke_cause *cause = NULL;
-    bool cancelled;
+    bool failed;
     int rc;
 
     rc = yoke_nursery_open_at(program->site, &main_nursery,
@@ -49,18 +49,24 @@ static int run_main(struct yk_task *task, const struct main_task *program)
     if (rc == 0)
         rc = program->fn(program->arg);
     yk_scope_check_innermost(&main_nursery.scope, task, program->site);
-    cancelled = main_nursery.scope.cancel_called;
-    if (cancelled)
+    if (main_nursery.scope.cancel_called)
         cause = yoke_cause_ref(main_nursery.scope.cause);
-    if (rc >= 0 && !yk_flight_any(&task->locus))
+    failed = rc < 0 || yk_flight_any(&task->locus);
+    if (!failed)
         end_nursery(&main_nursery, "the main task has returned");
     {
-        /* Closing may turn a failure into 0 only by absorbing what cancelled the whole program. */
+        /*
+         * Closing may turn a failure into 0 only by absorbing what cancelled the whole program, or
+         * a Cancelled whose scope is closed, which cut it short all the same.
+         */
         int close_rc = yoke_nursery_close_at(program->site, &main_nursery, rc);
 
         task->runtime->main = NULL;
-        if (close_rc == 0 && cancelled && rc < 0)
-            close_rc = yk_raise_cancelled(program->site, cause, NULL, 0);
+        if (close_rc == 0 && failed)
+            close_rc =
+                yk_raise_cancelled(program->site,
+                                   cause != NULL ? cause : yoke_scope_cause(&main_nursery.scope),
+                                   NULL, 0);
         else if (close_rc == 0 && rc > 0)
             close_rc = rc;
         rc = close_rc;

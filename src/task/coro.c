@@ -16,9 +16,6 @@
 #ifdef YK_ASAN
 #include <sanitizer/common_interface_defs.h>
 #endif
-#ifdef YK_TSAN
-#include <sanitizer/tsan_interface.h>
-#endif
 
 void yk_switch_entry(void);
 
@@ -110,38 +107,25 @@ void yk_coro_fini(struct yk_coro *coro)
     coro->sp = NULL;
 }
 
-#ifdef YK_CORO_TOLD
 #ifdef YK_ASAN
 /* The thread's own stack is learnt from the sanitizer when the first coroutine is entered. */
 static _Thread_local const void *previous_low;
 static _Thread_local size_t previous_size;
 static _Thread_local struct yk_coro *previous;
-#endif
 
 void yk_coro_leaving(struct yk_coro *from, struct yk_coro *to, bool last)
 {
-#ifdef YK_ASAN
     previous = from;
     __sanitizer_start_switch_fiber(last ? NULL : &from->asan_fake_stack, to->stack_low,
                                    (size_t)(to->stack_high - to->stack_low));
-#endif
-#ifdef YK_TSAN
-    __tsan_switch_to_fiber(to->tsan_fiber, 0);
-#endif
-    (void)from;
-    (void)to;
-    (void)last;
 }
 
 void yk_coro_arrived(struct yk_coro *coro)
 {
-#ifdef YK_ASAN
     __sanitizer_finish_switch_fiber(coro->asan_fake_stack, &previous_low, &previous_size);
     if (previous != NULL && previous->stack_high == NULL) {
         previous->stack_low = (char *)previous_low;
         previous->stack_high = (char *)previous_low + previous_size;
     }
-#endif
-    (void)coro;
 }
 #endif

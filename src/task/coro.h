@@ -34,6 +34,10 @@
 #define YK_CORO_TOLD 1 /* somebody is to be told of switches */
 #endif
 
+#ifdef YK_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
 struct yk_coro {
     void *sp; /* these three while it does not run; the switch knows their places */
     void *fp;
@@ -58,7 +62,7 @@ void yk_coro_init(struct yk_coro *coro, char *stack_low, char *top, void (*entry
                   void *arg);
 void yk_coro_fini(struct yk_coro *coro); /* after its last switch, from another coroutine */
 
-#ifdef YK_CORO_TOLD
+#ifdef YK_ASAN
 void yk_coro_leaving(struct yk_coro *from, struct yk_coro *to, bool last);
 void yk_coro_arrived(struct yk_coro *coro);
 #else
@@ -127,11 +131,11 @@ static inline void yk_coro_jump(struct yk_coro *from, struct yk_coro *to)
                      : "+r"(x0), "+r"(x1)
                      :
                      : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
-                       "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
-                       "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7",
-                       "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18",
-                       "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
-                       "v30", "v31", "cc", "memory");
+                       "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24",
+                       "x25", "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
+                       "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17",
+                       "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28",
+                       "v29", "v30", "v31", "cc", "memory");
 }
 #else
 #error "yoke has no coroutine switch for this processor: see src/task/coro.h"
@@ -141,9 +145,15 @@ static inline void yk_coro_jump(struct yk_coro *from, struct yk_coro *to)
  * Runs `to`, until somebody switches to `from` again. With `last`, nobody ever will. A coroutine
  * that is entered for the first time calls yk_coro_entered() before anything else.
  */
-static inline void yk_coro_switch(struct yk_coro *from, struct yk_coro *to, bool last)
+__attribute__((always_inline)) static inline void yk_coro_switch(struct yk_coro *from,
+                                                                 struct yk_coro *to, bool last)
 {
     yk_coro_leaving(from, to, last);
+#ifdef YK_TSAN
+    /* Inlined, since it takes the caller's own frame for one of the other coroutine from here on.
+     */
+    __tsan_switch_to_fiber(to->tsan_fiber, 0);
+#endif
     yk_coro_jump(from, to);
     yk_coro_arrived(from);
 }

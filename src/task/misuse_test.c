@@ -71,8 +71,8 @@ static void expect_abort(yoke_task_fn fn, const char *expected)
     read_all(ends[0], text, sizeof text);
     close(ends[0]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    text[strnlen(text, strlen(expected))] = '\0'; /* the state of the task follows */
-    assert_string_equal(text, expected);
+    text[strnlen(text, strlen(expected))] = '\0';          /* the state of the task follows */
+    assert_memory_equal(text, expected, strlen(expected)); /* an emulator may add a line */
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGABRT);
 }
@@ -385,7 +385,7 @@ static void call_alone(int (*call)(void), const char *name)
     read_all(ends[0], text, sizeof text);
     close(ends[0]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_string_equal(text, expected);
+    assert_memory_equal(text, expected, strlen(expected)); /* an emulator may add a line */
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGABRT);
 }

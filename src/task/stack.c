@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 #ifdef YK_HAVE_VALGRIND
 #include <valgrind/valgrind.h>
@@ -112,10 +113,23 @@ static int slab_new(struct yk_stacks *stacks)
     return 0;
 }
 
+/*
+ * Whether the kernel keeps what it has said: emulators of processes say yes to any advice. A kernel
+ * that can't write to the page says so, and does not fault.
+ */
+static bool is_guarded(char *page)
+{
+    /* tidy-allow errno: nothing comes between the call and this look */
+    return getrandom(page, 1, GRND_NONBLOCK) < 0 && errno == EFAULT;
+}
+
 static int guard(struct yk_stacks *stacks, char *page)
 {
-    if (stacks->guard_install && madvise(page, stacks->page_size, MADV_GUARD_INSTALL) == 0)
+    if (stacks->guard_install && madvise(page, stacks->page_size, MADV_GUARD_INSTALL) == 0 &&
+        (stacks->guard_known || is_guarded(page))) {
+        stacks->guard_known = true;
         return 0;
+    }
     stacks->guard_install =
         false; /* an older kernel, most likely; what else it was, mprotect says */
     return mprotect(page, stacks->page_size, PROT_NONE) == 0 ? 0 : -ENOMEM;

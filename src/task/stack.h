@@ -18,6 +18,7 @@ struct yk_stacks {
     size_t stack_size; /* with its guard page */
     size_t page_size;
     bool guard_install; /* the kernel has MADV_GUARD_INSTALL (6.13) */
+    bool guard_known;   /* and it was seen to work */
 };
 
 void yk_stacks_init(struct yk_stacks *stacks);

@@ -39,6 +39,14 @@ static inline void yk_list_remove(struct yk_list *node)
     yk_list_init(node);
 }
 
+/* From the list that it is in to the end of another. */
+static inline void yk_list_move(struct yk_list *list, struct yk_list *node)
+{
+    node->next->prev = node->prev;
+    node->prev->next = node->next;
+    yk_list_append(list, node);
+}
+
 /* The first node, taken out; NULL if the list is empty. */
 static inline struct yk_list *yk_list_pop(struct yk_list *list)
 {

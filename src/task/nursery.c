@@ -185,6 +185,8 @@ static struct yoke_error *collected_error(struct yoke_nursery *nursery)
 {
     struct yoke_error *error = nursery->first_error;
 
+    if (error == NULL)
+        return NULL;
     if (nursery->more_count > 0) {
         size_t n = nursery->more_count + 1;
         struct yoke_error **all = yk_malloc(n * sizeof(*all));

@@ -220,7 +220,8 @@ static void task_entry(void *arg)
                   yk_task_name(task));
     yk_list_remove(&task->in_scope);
     yk_nursery_child_done(task->nursery, task, rc);
-    yoke_cause_unref(task->kept_cause);
+    if (task->kept_cause != NULL)
+        yoke_cause_unref(task->kept_cause);
     runtime->task_n--;
     task->state = YK_TASK_DONE;
     runtime->dead = task;

@@ -243,8 +243,7 @@ void yk_scope_enter(struct yoke_scope *scope, struct yk_task *task, const char *
     if (yk_flight_any(&task->locus))
         scope->flight_at_open = yoke_error_ref(yk_flight_now(&task->locus));
     yk_list_append(&scope->parent->children, &scope->sibling);
-    yk_list_remove(&task->in_scope);
-    yk_list_append(&scope->tasks, &task->in_scope);
+    yk_list_move(&scope->tasks, &task->in_scope);
     task->scope = scope;
 }
 
@@ -252,6 +251,8 @@ int yk_scope_deadlines(struct yoke_scope *scope, int64_t timeout_ns, int64_t dea
 {
     int64_t deadline = deadline_ns != 0 ? deadline_ns : YOKE_NEVER;
 
+    if (timeout_ns == 0 && deadline_ns == 0)
+        return 0;
     if (timeout_ns != 0) {
         int64_t now = yk_now(yk_runtime_current);
         int64_t relative = timeout_ns > YOKE_NEVER - now ? YOKE_NEVER : now + timeout_ns;
@@ -329,24 +330,24 @@ void yk_scope_leave(struct yoke_scope *scope)
     struct yoke_runtime *runtime = yk_runtime_current;
 
     yk_assert(yk_list_empty(&scope->children));
-    yk_timer_disarm(&runtime->timers, &scope->timer);
+    if (scope->timer.place != 0)
+        yk_timer_disarm(&runtime->timers, &scope->timer);
     yk_list_remove(&scope->sibling);
     scope->magic = SCOPE_CLOSED;
     for (unsigned i = 0; i < scope->later_n; i++)
         yoke_cause_unref(scope->later[i]);
     if (task != NULL) {
-        yk_list_remove(&task->in_scope);
-        yk_list_append(&scope->parent->tasks, &task->in_scope);
+        yk_list_move(&scope->parent->tasks, &task->in_scope);
         task->scope = scope->parent;
     }
     if (scope->cause != NULL && task != NULL) {
         yoke_cause_unref(task->kept_cause);
         task->kept_cause = scope->cause; /* yoke_scope_cause() can be asked after close */
-    } else {
+    } else if (scope->cause != NULL) {
         yoke_cause_unref(scope->cause);
     }
-    yoke_error_unref(scope->flight_at_open);
-    scope->flight_at_open = NULL;
+    if (scope->flight_at_open != NULL)
+        scope->flight_at_open = yoke_error_unref(scope->flight_at_open);
 }
 
 /* The error of a negative result that raised nothing. */
@@ -363,8 +364,11 @@ static struct yoke_error *error_of_code(struct yk_task *task, int rc, const stru
 struct yoke_error *yk_body_failure(struct yk_task *task, const struct yoke_error *at_open, int rc,
                                    const struct yoke_site *site)
 {
-    struct yoke_error *in_flight = yk_flight_now(&task->locus);
+    struct yoke_error *in_flight;
 
+    if (rc >= 0 && !yk_flight_any(&task->locus))
+        return NULL;
+    in_flight = yk_flight_now(&task->locus);
     if (in_flight != NULL && in_flight != at_open)
         return yk_flight_take(&task->locus);
     if (rc < 0 && in_flight == NULL)

@@ -55,15 +55,14 @@ struct yk_wait {
 struct yoke_select_source {
     /*
      * Does it if it can be done at once. 1: done, with c->result set; 0: not now, and without
-     * effect; negative, with an error raised: the select fails with it. Called again after each
-     * wake-up of a case without `finish`.
+     * effect; negative, with an error raised: the select fails with it. Called again, of all
+     * cases, when one that was woken came to nothing.
      */
     int (*attempt)(struct yoke_select_case *c);
     /* Enters the queue in which the case waits, by yoke_select_park. 0, or negative: as above. */
     int (*enlist)(struct yoke_select_case *c);
     /*
-     * After this case was woken, with what its waker gave: as attempt. NULL: being woken means to
-     * attempt it again.
+     * After this case was woken, with what its waker gave: as attempt. NULL: it is attempted.
      */
     int (*finish)(struct yoke_select_case *c, int rc);
     /* Undoes what enlist did besides; for each enlisted case, when the waiting is over; or NULL. */

@@ -123,7 +123,7 @@ static int wait_once(struct yoke_select_case *cases, size_t n, struct yk_task *t
         return rc;
     if (c->source->finish != NULL)
         return outcome(cases, n, c, c->source->finish(c, rc));
-    return outcome(cases, n, c, rc < 0 ? yk_select_broken(c) : 0);
+    return outcome(cases, n, c, rc < 0 ? yk_select_broken(c) : c->source->attempt(c));
 }
 
 static int check_count(size_t n)

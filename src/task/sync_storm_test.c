@@ -163,9 +163,12 @@ static int step_select(void)
     int got[2] = {-1, -1};
     int item = storm.next_item++;
     struct yoke_select_case cases[6] = {
-        yoke_case_receive(any_channel(), &got[0]), yoke_case_send(any_channel(), &item),
-        yoke_case_acquire(&storm.semaphore),       yoke_case_receive(any_channel(), &got[1]),
-        yoke_case_lock(&storm.mutex),              yoke_case_timeout(YOKE_US(draw(100))),
+        yoke_case_receive(any_channel(), &got[0]),
+        yoke_case_send(any_channel(), &item),
+        yoke_case_acquire(&storm.semaphore),
+        yoke_case_receive(any_channel(), &got[1]),
+        yoke_case_lock(&storm.mutex),
+        yoke_case_timeout(YOKE_US(draw(100))),
     };
     size_t n = 2 + draw(5);
     int i = yoke_select(cases, n, NULL);
@@ -225,8 +228,8 @@ static int step_tell(void)
 
 static int step(void)
 {
-    static int (*const steps[8])(void) = {step_mutex, step_semaphore, step_limiter, step_send,
-                                          step_receive, step_select, step_listen, step_tell};
+    static int (*const steps[8])(void) = {step_mutex,   step_semaphore, step_limiter, step_send,
+                                          step_receive, step_select,    step_listen,  step_tell};
     unsigned kind = draw(8);
     int rc = steps[kind]();
 

@@ -46,7 +46,7 @@ YOKE_API void yoke_limiter_fini(struct yoke_limiter *limiter);
  * Borrows a token for `borrower`, NULL: the calling task; waits behind those who wait already.
  * `token` receives it, and stays in its place until released. 0; YOKE_CANCELLED, nothing borrowed;
  * -EDEADLK with an error raised if this borrower has a token of this limiter, or waits for one:
- * it would wait for itself. A check that walks the tokens.
+ * it would wait for itself. Of a borrower that is given, this is checked by walking the tokens.
  */
 #define yoke_limiter_acquire(limiter, token, borrower)                                             \
     yoke_limiter_acquire_at(YOKE_HERE, (limiter), (token), (borrower))

@@ -4,8 +4,9 @@
  * are borrowed; the data of a wait is the token that waits to be. A token that comes back goes to
  * the first waiter before that one wakes. Invariant: tasks wait only while `borrowed` >= `total`.
  *
- * That one borrower has one token is checked by walking tokens and waiters: limiters are small, and
- * a table of borrowers would have to be allocated.
+ * That one borrower has one token is checked without a table, which would have to be allocated. A
+ * task looks through what it holds, which is little; it can't be waiting, since it runs. Any other
+ * borrower is looked for among all tokens and waiters.
  */
 #include <yoke/limiter.h>
 
@@ -73,9 +74,21 @@ static void forgotten(struct yk_held *held, struct yk_task *task)
                   task->name, token->site->file, token->site->line);
 }
 
-/* The site at which the borrower got its token, or waits for it; NULL: neither. */
-static const struct yoke_site *find(const struct yoke_limiter *limiter, const void *borrower,
-                                    bool waiters_too)
+/* The site at which the task borrowed a token for itself; NULL: it did not. */
+static const struct yoke_site *find_own(const struct yoke_limiter *limiter,
+                                        const struct yk_task *task)
+{
+    for (struct yk_held *held = task->held; held != NULL; held = held->next) {
+        const struct yoke_token *token = yk_container_of(held, struct yoke_token, held);
+
+        if (held->forgotten == forgotten && token->limiter == limiter)
+            return token->site;
+    }
+    return NULL;
+}
+
+/* The site at which a borrower that is not a task got its token; NULL: it did not. */
+static const struct yoke_site *find(const struct yoke_limiter *limiter, const void *borrower)
 {
     yk_list_for_each (node, &limiter->tokens) {
         const struct yoke_token *token = yk_container_of(node, struct yoke_token, node);
@@ -83,13 +96,19 @@ static const struct yoke_site *find(const struct yoke_limiter *limiter, const vo
         if (token->borrower == borrower)
             return token->site;
     }
-    if (waiters_too)
-        yk_list_for_each (node, &limiter->waiters) {
-            const struct yoke_token *token = yk_container_of(node, struct yk_wait, node)->data;
+    return NULL;
+}
 
-            if (token->borrower == borrower)
-                return token->site;
-        }
+/* The same of one that waits for a token. */
+static const struct yoke_site *find_waiting(const struct yoke_limiter *limiter,
+                                            const void *borrower)
+{
+    yk_list_for_each (node, &limiter->waiters) {
+        const struct yoke_token *token = yk_container_of(node, struct yk_wait, node)->data;
+
+        if (token->borrower == borrower)
+            return token->site;
+    }
     return NULL;
 }
 
@@ -97,8 +116,11 @@ static const struct yoke_site *find(const struct yoke_limiter *limiter, const vo
 static int acquire_now(struct yoke_limiter *limiter, struct yoke_token *token, const void *borrower,
                        const struct yoke_site *site, struct yk_task *task)
 {
-    const struct yoke_site *other = find(limiter, borrower != NULL ? borrower : task, true);
+    const struct yoke_site *other =
+        borrower == NULL ? find_own(limiter, task) : find(limiter, borrower);
 
+    if (other == NULL && borrower != NULL)
+        other = find_waiting(limiter, borrower);
     token->limiter = NULL;
     if (other != NULL)
         return yoke_raise_at(site, NULL, "yoke.Limiter", EDEADLK,
@@ -162,8 +184,8 @@ void yoke_limiter_set_total(struct yoke_limiter *limiter, size_t total)
 bool yoke_limiter_is_borrower(const struct yoke_limiter *limiter, const void *borrower)
 {
     if (borrower == NULL)
-        borrower = yk_task_self("yoke_limiter_is_borrower");
-    return find(limiter, borrower, false) != NULL;
+        return find_own(limiter, yk_task_self("yoke_limiter_is_borrower")) != NULL;
+    return find(limiter, borrower) != NULL;
 }
 
 void yoke_limiter_stats(const struct yoke_limiter *limiter, struct yoke_limiter_stats *ret_stats)

@@ -14,6 +14,8 @@
 #include <yoke/select.h>
 #include <yoke/testing.h>
 
+#include "base/memory.h"
+
 enum { CASES_MAX = 8 };
 
 struct selector {
@@ -477,6 +479,23 @@ YK_SIM_TEST(a_source_of_ones_own_is_attempted_again_whenever_it_is_unparked)
     return 0;
 }
 
+YK_SIM_TEST(without_memory_for_a_timer_a_select_fails_and_nobody_waits)
+{
+    struct world world;
+
+    world_open(&world);
+    yoke_mutex_unlock(&world.mutex);
+    yk_memory_fail_at(1, false);
+    world.selector.cases[LOCK] = yoke_case_timeout(YOKE_MS(5));
+    yk_check_int(yoke_select(world.selector.cases, KINDS, NULL), -ENOMEM);
+    yk_memory_fail_at(0, false);
+    yk_check_caught("yoke.Select", "no memory for a timer");
+    check_nobody_waits(&world);
+    yk_check_int(yoke_select(world.selector.cases, KINDS, NULL), LOCK); /* both timers expire */
+    world_close(&world);
+    return 0;
+}
+
 YK_SIM_TEST(a_select_of_nothing_is_refused)
 {
     struct yoke_select_case c = yoke_case_timeout(1);
@@ -503,6 +522,7 @@ int main(void)
         cmocka_unit_test(a_timeout_counts_from_the_call_and_a_deadline_is_absolute),
         cmocka_unit_test(a_timer_that_expires_after_the_decision_does_nothing),
         cmocka_unit_test(a_source_of_ones_own_is_attempted_again_whenever_it_is_unparked),
+        cmocka_unit_test(without_memory_for_a_timer_a_select_fails_and_nobody_waits),
         cmocka_unit_test(a_select_of_nothing_is_refused),
     };
 

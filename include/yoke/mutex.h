@@ -12,8 +12,8 @@
  *
  * A mutex does not survive being forgotten. If the task that holds it ends, what the mutex guards
  * may be half changed: that task fails with "yoke.Forgotten", the mutex is broken for good, and
- * those who wait for it, or lock it later, fail with "yoke.Broken". A forgotten mutex that lay in
- * the ended task's own frame aborts.
+ * those who wait for it or for its conditions, or lock it later, fail with "yoke.Broken". A
+ * forgotten mutex that lay in the ended task's own frame aborts.
  */
 #ifndef YOKE_MUTEX_H
 #define YOKE_MUTEX_H
@@ -24,6 +24,7 @@ YOKE_BEGIN
 
 struct yoke_mutex { /* in place; every field is private */
     struct yoke_parking_lot lot;
+    struct yk_list sleepers; /* waits for its conditions */
     struct yk_task *owner;
     const struct yoke_site *site; /* where it was locked */
     struct yk_held held;

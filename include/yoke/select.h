@@ -104,9 +104,12 @@ YOKE_API YOKE_MUST_CHECK int yoke_try_select(struct yoke_select_case *cases, siz
                                              const struct yoke_select_opts *opts);
 
 /*
- * Cases. Results: receive 1, or 0 at the end; the others 0. A time is relative to the call of
- * select, or absolute.
+ * Cases. Results: receive and broadcast 1, or 0 at the end; the others 0. What a case points to is
+ * read or written until select returns. An array of cases may be used again as it is. A time is
+ * relative to the call of select, or absolute. `never` does not happen: for what is switched off
+ * at present, so that the others keep their indices.
  */
+YOKE_API struct yoke_select_case yoke_case_never(void);
 YOKE_API struct yoke_select_case yoke_case_send(struct yoke_channel *channel, const void *item);
 YOKE_API struct yoke_select_case yoke_case_receive(struct yoke_channel *channel, void *ret_item);
 YOKE_API struct yoke_select_case yoke_case_broadcast(struct yoke_subscription *subscription,

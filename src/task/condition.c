@@ -15,11 +15,6 @@
 #include "base/check.h"
 #include "task/mutex.h"
 
-struct waiting {
-    struct yk_wait wait; /* data: the site of the call, as in a mutex */
-    bool notified;
-};
-
 void yoke_condition_init(struct yoke_condition *condition, struct yoke_mutex *mutex)
 {
     yk_list_init(&condition->waiters);
@@ -34,12 +29,13 @@ void yoke_condition_fini(struct yoke_condition *condition)
 
 static bool abort_condition(struct yk_task *task, void *arg)
 {
-    struct waiting *waiting = arg;
+    struct yk_condition_wait *waiting = arg;
 
     (void)task;
     if (waiting->notified)
         return false;
     yk_list_remove(&waiting->wait.node);
+    yk_list_remove(&waiting->sleeping);
     return true;
 }
 
@@ -47,13 +43,16 @@ int yoke_condition_wait_at(const struct yoke_site *site, struct yoke_condition *
 {
     struct yk_task *task = yk_task_self("yoke_condition_wait");
     struct yoke_mutex *mutex = condition->mutex;
-    struct waiting waiting = {.wait = {.task = task, .data = (void *)(uintptr_t)site}};
+    struct yk_condition_wait waiting = {
+        .wait = {.task = task, .data = (void *)(uintptr_t)site},
+    };
     int rc = yk_check_cancelled(task);
 
     yk_mutex_check_owner(mutex, task, site, "yoke_condition_wait");
     if (rc < 0)
         return rc;
     yk_list_append(&condition->waiters, &waiting.wait.node);
+    yk_list_append(&mutex->sleepers, &waiting.sleeping);
     yoke_mutex_unlock_at(site, mutex);
     rc = yk_park(task, "condition", abort_condition, &waiting);
     if (rc == -EOWNERDEAD)
@@ -76,7 +75,11 @@ size_t yoke_condition_notify_at(const struct yoke_site *site, struct yoke_condit
 
     yk_mutex_check_owner(condition->mutex, task, site, "yoke_condition_notify");
     while (notified < n && (node = yk_list_pop(&condition->waiters)) != NULL) {
-        yk_container_of(node, struct waiting, wait.node)->notified = true;
+        struct yk_condition_wait *waiting =
+            yk_container_of(node, struct yk_condition_wait, wait.node);
+
+        waiting->notified = true;
+        yk_list_remove(&waiting->sleeping);
         yk_list_append(&condition->mutex->lot.waiters, node);
         notified++;
     }

@@ -19,6 +19,20 @@ static void own(struct yoke_mutex *mutex, struct yk_task *task, const struct yok
     yk_hold_add(task, &mutex->held);
 }
 
+/* Nobody can notify them any more: that takes the mutex. */
+static void wake_sleepers(struct yoke_mutex *mutex)
+{
+    struct yk_list *node;
+
+    while ((node = yk_list_pop(&mutex->sleepers)) != NULL) {
+        struct yk_condition_wait *waiting =
+            yk_container_of(node, struct yk_condition_wait, sleeping);
+
+        yk_list_remove(&waiting->wait.node);
+        yk_wake_wait(&waiting->wait, -EOWNERDEAD);
+    }
+}
+
 /* Its owner ended: `site` stays, to be told to all who come. */
 static void forgotten(struct yk_held *held, struct yk_task *task)
 {
@@ -26,6 +40,7 @@ static void forgotten(struct yk_held *held, struct yk_task *task)
 
     mutex->owner = NULL;
     yk_parking_lot_break(&mutex->lot, task);
+    wake_sleepers(mutex);
     yoke_raise_at(mutex->site, NULL, "yoke.Forgotten", EOWNERDEAD,
                   "task %s ended without unlocking the mutex that it had locked at %s:%d",
                   task->name, mutex->site->file, mutex->site->line);
@@ -42,6 +57,7 @@ int yk_mutex_broken(const struct yoke_mutex *mutex)
 void yoke_mutex_init(struct yoke_mutex *mutex)
 {
     yoke_parking_lot_init(&mutex->lot);
+    yk_list_init(&mutex->sleepers);
     mutex->owner = NULL;
     mutex->site = NULL;
     mutex->held.place = NULL;

@@ -7,6 +7,13 @@
 
 #include "task/task.h"
 
+/* A wait for a condition, in the frame of the call. */
+struct yk_condition_wait {
+    struct yk_wait wait; /* in the condition's queue, once notified in the mutex's; data: site */
+    struct yk_list sleeping; /* in the mutex's sleepers until it is notified */
+    bool notified;
+};
+
 /* Misuse of `call` unless the task holds it. */
 void yk_mutex_check_owner(const struct yoke_mutex *mutex, const struct yk_task *task,
                           const struct yoke_site *site, const char *call);

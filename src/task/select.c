@@ -171,6 +171,19 @@ struct yoke_select_case yoke_case_source(const struct yoke_select_source *source
     return (struct yoke_select_case){.source = source, .object = object, .data = data};
 }
 
+static int nothing(struct yoke_select_case *c)
+{
+    (void)c;
+    return 0;
+}
+
+struct yoke_select_case yoke_case_never(void)
+{
+    static const struct yoke_select_source source = {.attempt = nothing, .enlist = nothing};
+
+    return yoke_case_source(&source, NULL, NULL);
+}
+
 static int attempt_send(struct yoke_select_case *c)
 {
     return yoke_channel_try_send(c->object, c->data);

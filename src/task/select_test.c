@@ -496,6 +496,23 @@ YK_SIM_TEST(without_memory_for_a_timer_a_select_fails_and_nobody_waits)
     return 0;
 }
 
+YK_SIM_TEST(a_case_that_is_switched_off_never_happens)
+{
+    struct selector selector = {.n = 2};
+    struct yoke_nursery nursery;
+
+    selector.cases[0] = yoke_case_never();
+    selector.cases[1] = yoke_case_timeout(YOKE_S(1));
+    yk_check_int(yoke_select(selector.cases, 2, NULL), 1);
+    selector.n = 1;
+    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
+    start(&nursery, &selector);
+    yoke_scope_cancel(&selector.scope, NULL);
+    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
+    yk_check_int(selector.rc, YOKE_CANCELLED);
+    return 0;
+}
+
 YK_SIM_TEST(a_select_of_nothing_is_refused)
 {
     struct yoke_select_case c = yoke_case_timeout(1);
@@ -523,6 +540,7 @@ int main(void)
         cmocka_unit_test(a_timer_that_expires_after_the_decision_does_nothing),
         cmocka_unit_test(a_source_of_ones_own_is_attempted_again_whenever_it_is_unparked),
         cmocka_unit_test(without_memory_for_a_timer_a_select_fails_and_nobody_waits),
+        cmocka_unit_test(a_case_that_is_switched_off_never_happens),
         cmocka_unit_test(a_select_of_nothing_is_refused),
     };
 

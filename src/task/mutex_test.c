@@ -80,12 +80,6 @@ YK_SIM_TEST(a_mutex_is_locked_once_and_knows_its_owner)
     return 0;
 }
 
-static int try_once(void *arg)
-{
-    yk_check_int(yoke_mutex_try_lock((struct yoke_mutex *)arg), 0);
-    return 0;
-}
-
 YK_SIM_TEST(a_mutex_is_handed_over_in_order_and_nobody_comes_between)
 {
     struct locker lockers[TASKS];
@@ -98,7 +92,6 @@ YK_SIM_TEST(a_mutex_is_handed_over_in_order_and_nobody_comes_between)
     yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
     spawn_lockers(&nursery, &mutex, NULL, lockers, &next);
     yk_check_int(yoke_mutex_waiting(&mutex), TASKS);
-    yk_check_int(yoke_spawn(&nursery, try_once, &mutex), 0);
     yoke_mutex_unlock(&mutex);
     yk_check_int(yoke_mutex_waiting(&mutex), TASKS - 1);
     yk_check(yoke_mutex_owner(&mutex) != 0); /* the first has it already, though it did not run */

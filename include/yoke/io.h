@@ -70,6 +70,9 @@ YOKE_API YOKE_MUST_CHECK int yoke_signals_open(struct yoke_signals *signals, con
                                                size_t n);
 YOKE_API YOKE_MUST_CHECK int yoke_signals_wait(struct yoke_signals *signals,
                                                struct yoke_signal_info *ret_info);
+/* The same wait as a case of a select, whose result is 0. */
+YOKE_API struct yoke_select_case yoke_case_signal(struct yoke_signals *signals,
+                                                  struct yoke_signal_info *ret_info);
 YOKE_API void yoke_signals_close(struct yoke_signals *signals);
 
 YOKE_END

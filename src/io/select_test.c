@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -246,6 +247,33 @@ REAL_TEST(a_bad_descriptor_is_an_error_and_a_file_is_always_ready)
     return 0;
 }
 
+REAL_TEST(a_signal_ends_a_select_and_each_is_taken_once)
+{
+    struct yoke_signal_info info = {.number = 0};
+    struct selector selector = {.n = 2};
+    struct yoke_nursery nursery;
+    struct yoke_signals signals;
+    struct yoke_event never;
+    const int number = SIGUSR1;
+
+    yoke_event_init(&never);
+    yk_check_int(yoke_signals_open(&signals, &number, 1), 0);
+    selector.cases[0] = yoke_case_event(&never);
+    selector.cases[1] = yoke_case_signal(&signals, &info);
+    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
+    yk_check_int(yoke_spawn(&nursery, select_once, &selector), 0);
+    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+    yk_check_int(kill(getpid(), SIGUSR1), 0);
+    yk_check_int(yoke_nursery_close(&nursery, 0), 0); /* not taken for a deadlock meanwhile */
+    yk_check_int(selector.chosen, 1);
+    yk_check_int(info.number, SIGUSR1);
+    yk_check_int(info.pid, getpid());
+    selector.cases[0] = yoke_case_timeout(YOKE_MS(1));
+    yk_check_int(yoke_select(selector.cases, 2, NULL), 0);
+    yoke_signals_close(&signals);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +281,7 @@ int main(void)
         cmocka_unit_test(one_descriptor_may_be_waited_for_both_ways_in_one_select),
         cmocka_unit_test(a_case_that_does_not_happen_leaves_the_descriptor_free),
         cmocka_unit_test(of_data_and_an_event_one_is_chosen_and_the_other_is_still_there),
+        cmocka_unit_test(a_signal_ends_a_select_and_each_is_taken_once),
         cmocka_unit_test(a_bad_descriptor_is_an_error_and_a_file_is_always_ready),
     };
 

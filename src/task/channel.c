@@ -112,7 +112,7 @@ static int send_now(struct yoke_channel *channel, const void *item)
 }
 
 /* A waiting sender's item comes in. false: nobody waits. */
-static bool take_from_sender(struct yoke_channel *channel, void *ret_item)
+static inline bool take_from_sender(struct yoke_channel *channel, void *ret_item)
 {
     struct yk_list *node = yk_list_pop(&channel->senders);
     struct yk_wait *wait;

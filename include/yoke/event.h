@@ -18,6 +18,9 @@ YOKE_API void yoke_event_init(struct yoke_event *event);
 YOKE_API void yoke_event_set(struct yoke_event *event);
 YOKE_API bool yoke_event_is_set(const struct yoke_event *event);
 
+/* How many tasks wait for it, counted by walking the queue. */
+YOKE_API size_t yoke_event_waiting(const struct yoke_event *event);
+
 /* Waits until it is set; a checkpoint. 0 or YOKE_CANCELLED. */
 YOKE_API YOKE_MUST_CHECK int yoke_event_wait(struct yoke_event *event);
 

@@ -216,6 +216,17 @@ int yoke_signals_open(struct yoke_signals *signals, const int *numbers, size_t n
     return 0;
 }
 
+/* 1 taken, 0 there is none. */
+static int take_now(struct yoke_signals *signals, struct yoke_signal_info *ret_info)
+{
+    if (signals->count == 0)
+        return 0;
+    *ret_info = signals->queue[signals->first];
+    signals->first = (signals->first + 1) % (sizeof signals->queue / sizeof signals->queue[0]);
+    signals->count--;
+    return 1;
+}
+
 int yoke_signals_wait(struct yoke_signals *signals, struct yoke_signal_info *ret_info)
 {
     struct yk_task *task = yk_task_self("yoke_signals_wait");
@@ -223,17 +234,46 @@ int yoke_signals_wait(struct yoke_signals *signals, struct yoke_signal_info *ret
 
     if (rc < 0)
         return rc;
-    while (signals->count == 0) {
+    while (take_now(signals, ret_info) == 0) {
         task->runtime->io_waits++;
         rc = yk_wait_in(&signals->waiters, "signal", NULL);
         task->runtime->io_waits--;
         if (rc < 0)
             return rc;
     }
-    *ret_info = signals->queue[signals->first];
-    signals->first = (signals->first + 1) % (sizeof signals->queue / sizeof signals->queue[0]);
-    signals->count--;
     return 0;
+}
+
+static int attempt_signal(struct yoke_select_case *c)
+{
+    return take_now(c->object, c->data);
+}
+
+static int enlist_signal(struct yoke_select_case *c)
+{
+    struct yoke_signals *signals = c->object;
+
+    yk_list_append(&signals->waiters, &c->wait.node);
+    yk_runtime_current->io_waits++;
+    return 0;
+}
+
+static void leave_signal(struct yoke_select_case *c)
+{
+    (void)c;
+    yk_runtime_current->io_waits--;
+}
+
+struct yoke_select_case yoke_case_signal(struct yoke_signals *signals,
+                                         struct yoke_signal_info *ret_info)
+{
+    static const struct yoke_select_source source = {
+        .attempt = attempt_signal,
+        .enlist = enlist_signal,
+        .leave = leave_signal,
+    };
+
+    return yoke_case_source(&source, signals, ret_info);
 }
 
 void yoke_signals_close(struct yoke_signals *signals)

@@ -52,8 +52,10 @@ YK_SIM_TEST(setting_an_event_wakes_all_who_wait_and_never_blocks)
     yk_check(!yoke_event_is_set(&event));
     yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
     spawn_waiters(&nursery, &event, waiters, &next);
+    yk_check_int(yoke_event_waiting(&event), WAITERS);
     yoke_event_set(&event);
     yk_check(yoke_event_is_set(&event));
+    yk_check_int(yoke_event_waiting(&event), 0);
     yk_check_int(next, 0);
     yk_check_int(yoke_nursery_close(&nursery, 0), 0);
     yk_check_int(next, WAITERS);

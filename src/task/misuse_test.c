@@ -19,8 +19,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <yoke/channel.h>
+#include <yoke/condition.h>
 #include <yoke/event.h>
+#include <yoke/limiter.h>
+#include <yoke/local.h>
+#include <yoke/mutex.h>
 #include <yoke/nursery.h>
+#include <yoke/semaphore.h>
 #include <yoke/testing.h>
 
 static const struct yoke_site first_site = {"first.c", "first_function", 11};
@@ -489,6 +494,250 @@ static void the_message_is_followed_by_the_state_of_the_task(void **state)
                  "  scope: \"program\", opened at third.c:33\n");
 }
 
+static struct yoke_mutex shared_mutex;
+
+static int unlock_foreign(void *arg)
+{
+    (void)arg;
+    yoke_mutex_unlock_at(&second_site, &shared_mutex);
+    return 0;
+}
+
+static int unlock_by_another_task(void *arg)
+{
+    struct yoke_nursery nursery;
+
+    (void)arg;
+    yoke_mutex_init(&shared_mutex);
+    yk_check_int(yoke_mutex_lock_at(&first_site, &shared_mutex), 0);
+    yk_check_int(yoke_nursery_open_at(&third_site, &nursery, NULL), 0);
+    yk_check_int(yoke_spawn(&nursery, unlock_foreign, NULL), 0);
+    return yoke_nursery_close(&nursery, 0);
+}
+
+static void unlocking_a_mutex_of_another_task_names_both_tasks_and_sites(void **state)
+{
+    (void)state;
+    expect_abort(unlock_by_another_task,
+                 "yoke: misuse: yoke_mutex_unlock by task unlock_foreign, but task program holds "
+                 "the mutex\n"
+                 "  here: second.c:22, in second_function\n"
+                 "  locked at: first.c:11, in first_function\n");
+}
+
+static int unlock_twice(void *arg)
+{
+    (void)arg;
+    yoke_mutex_init(&shared_mutex);
+    yk_check_int(yoke_mutex_lock_at(&first_site, &shared_mutex), 0);
+    yoke_mutex_unlock(&shared_mutex);
+    yoke_mutex_unlock_at(&second_site, &shared_mutex);
+    return 0;
+}
+
+static void unlocking_a_free_mutex_names_where_it_was_locked_last(void **state)
+{
+    (void)state;
+    expect_abort(unlock_twice,
+                 "yoke: misuse: yoke_mutex_unlock by task program, but the mutex is not locked\n"
+                 "  here: second.c:22, in second_function\n"
+                 "  last locked at: first.c:11, in first_function\n");
+}
+
+static int forget_a_local_mutex(void *arg)
+{
+    struct yoke_mutex mutex;
+
+    (void)arg;
+    yoke_mutex_init(&mutex);
+    return yoke_mutex_lock(&mutex);
+}
+
+static void ending_a_task_that_holds_a_mutex_in_its_own_frame_names_the_task(void **state)
+{
+    (void)state;
+    expect_abort(forget_a_local_mutex,
+                 "yoke: misuse: task program ended without giving back a mutex, a token or a lot's "
+                 "breaker that lay in its own frame\n"
+                 "  here: third.c:33, in third_function\n");
+}
+
+static int end_a_locked_mutex(void *arg)
+{
+    (void)arg;
+    yoke_mutex_init(&shared_mutex);
+    yk_check_int(yoke_mutex_lock_at(&first_site, &shared_mutex), 0);
+    yoke_mutex_fini(&shared_mutex);
+    return 0;
+}
+
+static void the_end_of_a_locked_mutex_names_where_it_was_locked(void **state)
+{
+    (void)state;
+    expect_abort(end_a_locked_mutex, "yoke: misuse: the end of a mutex that task program holds\n"
+                                     "  locked at: first.c:11, in first_function\n");
+}
+
+static int notify_without_the_mutex(void *arg)
+{
+    struct yoke_condition condition;
+
+    (void)arg;
+    yoke_mutex_init(&shared_mutex);
+    yoke_condition_init(&condition, &shared_mutex);
+    yoke_condition_notify_at(&first_site, &condition, 1);
+    return 0;
+}
+
+static int wait_without_the_mutex(void *arg)
+{
+    struct yoke_condition condition;
+
+    (void)arg;
+    yoke_mutex_init(&shared_mutex);
+    yoke_condition_init(&condition, &shared_mutex);
+    return yoke_condition_wait_at(&first_site, &condition);
+}
+
+static void using_a_condition_without_its_mutex_names_the_call(void **state)
+{
+    (void)state;
+    expect_abort(notify_without_the_mutex,
+                 "yoke: misuse: yoke_condition_notify by task program, but the mutex is not "
+                 "locked\n"
+                 "  here: first.c:11, in first_function\n");
+    expect_abort(wait_without_the_mutex,
+                 "yoke: misuse: yoke_condition_wait by task program, but the mutex is not locked\n"
+                 "  here: first.c:11, in first_function\n");
+}
+
+static int release_too_often(void *arg)
+{
+    struct yoke_semaphore semaphore;
+
+    (void)arg;
+    yoke_semaphore_init(&semaphore, 2, 2);
+    yoke_semaphore_release_at(&first_site, &semaphore);
+    return 0;
+}
+
+static void releasing_a_semaphore_over_its_maximum_names_the_place(void **state)
+{
+    (void)state;
+    expect_abort(release_too_often,
+                 "yoke: misuse: a semaphore of at most 2 units is released once too often\n"
+                 "  here: first.c:11, in first_function\n");
+}
+
+static struct yoke_limiter shared_limiter;
+static struct yoke_token shared_token;
+
+static int release_foreign(void *arg)
+{
+    (void)arg;
+    yoke_limiter_release_at(&second_site, &shared_token);
+    return 0;
+}
+
+static int release_by_another_task(void *arg)
+{
+    struct yoke_nursery nursery;
+
+    (void)arg;
+    yoke_limiter_init(&shared_limiter, 1);
+    yk_check_int(yoke_limiter_acquire_at(&first_site, &shared_limiter, &shared_token, NULL), 0);
+    yk_check_int(yoke_nursery_open_at(&third_site, &nursery, NULL), 0);
+    yk_check_int(yoke_spawn(&nursery, release_foreign, NULL), 0);
+    return yoke_nursery_close(&nursery, 0);
+}
+
+static int release_twice(void *arg)
+{
+    (void)arg;
+    yoke_limiter_init(&shared_limiter, 1);
+    yk_check_int(yoke_limiter_acquire_at(&first_site, &shared_limiter, &shared_token, NULL), 0);
+    yoke_limiter_release(&shared_token);
+    yoke_limiter_release_at(&second_site, &shared_token);
+    return 0;
+}
+
+static int end_a_limiter_in_use(void *arg)
+{
+    (void)arg;
+    yoke_limiter_init(&shared_limiter, 1);
+    yk_check_int(yoke_limiter_acquire_at(&first_site, &shared_limiter, &shared_token, NULL), 0);
+    yoke_limiter_fini(&shared_limiter);
+    return 0;
+}
+
+static void misuse_of_a_token_names_where_it_was_borrowed(void **state)
+{
+    (void)state;
+    expect_abort(release_by_another_task,
+                 "yoke: misuse: task release_foreign gives back a token that another task borrowed "
+                 "for itself\n"
+                 "  here: second.c:22, in second_function\n"
+                 "  borrowed at: first.c:11, in first_function\n");
+    expect_abort(release_twice,
+                 "yoke: misuse: yoke_limiter_release of a token that is not borrowed\n"
+                 "  here: second.c:22, in second_function\n");
+    expect_abort(end_a_limiter_in_use,
+                 "yoke: misuse: the end of a limiter of which 1 tokens are borrowed\n"
+                 "  borrowed at: first.c:11, in first_function\n");
+}
+
+static const struct yoke_local_key outer_key = YOKE_LOCAL_KEY("outer", int);
+static const struct yoke_local_key inner_key = YOKE_LOCAL_KEY("inner", int);
+
+static int restore_outer_first(void *arg)
+{
+    struct yoke_local outer, inner;
+
+    (void)arg;
+    yk_check_int(yoke_local_set_at(&first_site, &outer, &outer_key, &(int){1}), 0);
+    yk_check_int(yoke_local_set_at(&second_site, &inner, &inner_key, &(int){2}), 0);
+    yoke_local_restore_at(&third_site, &outer);
+    return 0;
+}
+
+static int leave_a_local_set(void *arg)
+{
+    struct yoke_local local;
+
+    (void)arg;
+    return yoke_local_set_at(&first_site, &local, &outer_key, &(int){1});
+}
+
+static int restore_twice(void *arg)
+{
+    struct yoke_local local;
+
+    (void)arg;
+    yk_check_int(yoke_local_set_at(&first_site, &local, &outer_key, &(int){1}), 0);
+    yoke_local_restore(&local);
+    yoke_local_restore_at(&second_site, &local);
+    return 0;
+}
+
+static void misuse_of_a_task_local_names_where_it_was_set(void **state)
+{
+    (void)state;
+    expect_abort(restore_outer_first,
+                 "yoke: misuse: task-local \"outer\" restored before \"inner\", which was set "
+                 "inside it\n"
+                 "  here: third.c:33, in third_function\n"
+                 "  still set, at: second.c:22, in second_function\n");
+    expect_abort(leave_a_local_set,
+                 "yoke: misuse: task program ended with task-local \"outer\" still set\n"
+                 "  here: third.c:33, in third_function\n"
+                 "  set at: first.c:11, in first_function\n");
+    expect_abort(restore_twice,
+                 "yoke: misuse: task-local restored by task program, but not set by it, or "
+                 "restored twice\n"
+                 "  here: second.c:22, in second_function\n"
+                 "  set at: first.c:11, in first_function\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -508,6 +757,14 @@ int main(void)
         cmocka_unit_test(closing_a_nursery_before_a_scope_inside_names_both),
         cmocka_unit_test(calls_of_tasks_outside_a_runtime_name_the_call),
         cmocka_unit_test(a_deadlock_that_a_shield_keeps_from_ending_aborts_with_the_report),
+        cmocka_unit_test(unlocking_a_mutex_of_another_task_names_both_tasks_and_sites),
+        cmocka_unit_test(unlocking_a_free_mutex_names_where_it_was_locked_last),
+        cmocka_unit_test(ending_a_task_that_holds_a_mutex_in_its_own_frame_names_the_task),
+        cmocka_unit_test(the_end_of_a_locked_mutex_names_where_it_was_locked),
+        cmocka_unit_test(using_a_condition_without_its_mutex_names_the_call),
+        cmocka_unit_test(releasing_a_semaphore_over_its_maximum_names_the_place),
+        cmocka_unit_test(misuse_of_a_token_names_where_it_was_borrowed),
+        cmocka_unit_test(misuse_of_a_task_local_names_where_it_was_set),
         cmocka_unit_test(the_message_is_followed_by_the_state_of_the_task),
     };
 

@@ -48,6 +48,11 @@ static int run_main(struct yk_task *task, const struct main_task *program)
     task->runtime->main = &main_nursery;
     if (rc == 0)
         rc = program->fn(program->arg);
+    /* Here, where what lay in the frame of that function is still known to be gone. */
+    if (task->held != NULL)
+        rc = yk_give_back(task, rc);
+    if (task->bindings != NULL)
+        yk_bindings_end(task);
     yk_scope_check_innermost(&main_nursery.scope, task, program->site);
     if (main_nursery.scope.cancel_called)
         cause = yoke_cause_ref(main_nursery.scope.cause);

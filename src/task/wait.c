@@ -111,6 +111,11 @@ bool yoke_event_is_set(const struct yoke_event *event)
     return event->set;
 }
 
+size_t yoke_event_waiting(const struct yoke_event *event)
+{
+    return yk_waiting_in(&event->waiters);
+}
+
 int yoke_event_wait(struct yoke_event *event)
 {
     struct yk_task *task = yk_task_self("yoke_event_wait");

@@ -59,7 +59,8 @@ struct yk_host_ops {
     int (*poll)(struct yoke_host *host, int64_t until_ns, bool external);
     void (*wake)(struct yoke_host *host); /* from any thread */
 
-    int (*watch_add)(struct yoke_host *host, struct yk_watch *watch); /* -EPERM: always ready */
+    /* 0; -EPERM: always ready; -EEXIST: its number is watched already; or another -errno. */
+    int (*watch_add)(struct yoke_host *host, struct yk_watch *watch);
     void (*watch_remove)(struct yoke_host *host, struct yk_watch *watch);
 
     int (*spawn)(struct yoke_host *host, const struct yk_spawn *spawn, struct yk_process *ret);

@@ -11,7 +11,8 @@
 #include <sys/types.h>
 #include <yoke/common.h>
 
-enum { YK_READABLE = 1, YK_WRITABLE = 2 };
+/* HANGUP: the other side has ended, or failed; READABLE too then, so that a read tells. */
+enum { YK_READABLE = 1, YK_WRITABLE = 2, YK_HANGUP = 4 };
 
 /*
  * A descriptor that is watched, edge-triggered: after `ready` was called for an event it is called

@@ -133,6 +133,8 @@ static unsigned readiness(uint32_t events)
         ready |= YK_READABLE;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         ready |= YK_WRITABLE;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        ready |= YK_HANGUP;
     return ready;
 }
 

@@ -8,6 +8,7 @@
 struct yk_fd {
     struct yk_watch watch;
     struct yoke_runtime *runtime;
+    bool hangup;    /* the other side has ended: there may be no more edges */
     unsigned ready; /* events that came while nobody waited */
     struct yk_list readers;
     struct yk_list writers;

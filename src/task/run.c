@@ -191,6 +191,7 @@ static void runtime_init(struct yoke_runtime *runtime, const struct yoke_run_opt
     runtime->shuffle = opts->shuffle;
     runtime->seed = opts->seed;
     yk_random_seed(&runtime->random, opts->seed);
+    yk_list_init(&runtime->turn_ends);
     yk_list_init(&runtime->blocked_waiters);
     yk_stacks_init(&runtime->stacks);
     yk_coro_init_thread(&runtime->loop);

@@ -370,11 +370,23 @@ static void deadlock(struct yoke_runtime *runtime)
     yk_scope_cancel_with(&runtime->root.scope, &spec);
 }
 
+static void end_turn(struct yoke_runtime *runtime)
+{
+    struct yk_list *node;
+
+    while ((node = yk_list_pop(&runtime->turn_ends)) != NULL) {
+        struct yk_turn_end *end = yk_container_of(node, struct yk_turn_end, node);
+
+        end->run(end);
+    }
+}
+
 static void poll_world(struct yoke_runtime *runtime)
 {
     int64_t until = 0;
     int rc;
 
+    end_turn(runtime);
     if (runtime->ready_n == 0 && yk_list_empty(&runtime->blocked_waiters)) {
         until = yk_timers_next(&runtime->timers);
         if (until == YOKE_NEVER && runtime->io_waits == 0 && runtime->external == 0) {

@@ -73,6 +73,12 @@ struct yk_post {
     void (*run)(struct yk_post *post); /* on the scheduler's stack of the runtime's thread */
 };
 
+/* Something to be done once at the end of the loop's turn, before it waits for the world. */
+struct yk_turn_end {
+    struct yk_list node;                  /* in the runtime's list while it is to be done */
+    void (*run)(struct yk_turn_end *end); /* on the scheduler's stack; may wake tasks */
+};
+
 /* Ended in this order. What jobs in threads come back to is behind the threads. */
 enum yk_slot {
     YK_SLOT_FDS,
@@ -103,6 +109,7 @@ struct yoke_runtime {
     bool shuffle;
     struct yk_random random;
     uint64_t seed;
+    struct yk_list turn_ends;
     struct yk_list blocked_waiters;  /* yoke_wait_all_tasks_blocked; links in their frames */
     size_t io_waits;                 /* waits that the poller may end */
     _Atomic(struct yk_post *) posts; /* newest first; pushed by any thread */
@@ -228,6 +235,13 @@ void yk_bindings_end(struct yk_task *task);
 /* The scheduler's loop until the root nursery is empty; on the stack of yoke_run's caller. */
 void yk_sched_loop(struct yoke_runtime *runtime);
 void yk_sched_on_big_stack(void (*fn)(void *arg), void *arg);
+
+/* Runs end->run at the end of this turn, once however often it is asked for. */
+static inline void yk_at_turn_end(struct yoke_runtime *runtime, struct yk_turn_end *end)
+{
+    if (yk_list_empty(&end->node))
+        yk_list_append(&runtime->turn_ends, &end->node);
+}
 
 /* A random UUID as text, from the runtime's entropy. */
 enum { YK_UUID_SIZE = 37 };

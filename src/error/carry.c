@@ -12,7 +12,6 @@
  * in suppressed_left_out, which is printed. Runs on any stack; copying recurses along the path
  * that leads back, at most YK_ERROR_TREE_DEPTH_MAX deep.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,9 +19,10 @@
 #include "base/memory.h"
 #include "error/error.h"
 
+/* Sequentially consistent, as yk_node_settle says. */
 static bool is_settled(const struct yoke_error *error)
 {
-    return atomic_load_explicit(&error->settled, memory_order_relaxed);
+    return atomic_load(&error->settled);
 }
 
 /* Conservation: what is attached to an error that has ended, has ended with it. */
@@ -48,34 +48,20 @@ static void leave_out(struct yoke_error *error, struct yoke_error *other)
     absorb_beside(error, other);
 }
 
-/* Room for one more; the list grows by doubling from 4, so its capacity follows from n. Members of
- * a group are the exception: exactly as many as there are, and none is ever added. */
-static bool list_reserve(struct yk_error_list *list)
+bool yk_error_list_append(struct yk_error_list *list, struct yoke_error *error, size_t places)
 {
-    struct yoke_error **items;
+    struct yoke_error **items = list->items;
     size_t n = list->n;
 
-    if (n != 0 && (n < 4 || (n & (n - 1)) != 0))
-        return true;
-    items = yk_malloc((n == 0 ? 4 : n * 2) * sizeof(*items));
+    yk_assert(n < places);
+    if (items == NULL)
+        items = yk_malloc(places * sizeof(*items));
     if (items == NULL)
         return false;
-    if (n > 0)
-        memcpy(items, list->items, n * sizeof(*items));
     yk_node_lock();
-    struct yoke_error **old = list->items;
     list->items = items;
-    yk_node_unlock();
-    free(old);
-    return true;
-}
-
-bool yk_error_list_append(struct yk_error_list *list, struct yoke_error *error)
-{
-    if (!list_reserve(list))
-        return false;
-    yk_node_lock();
-    list->items[list->n++] = error;
+    items[n] = error;
+    list->n = n + 1; /* last: it tells other threads what they may read */
     yk_node_unlock();
     return true;
 }
@@ -138,7 +124,7 @@ void yk_error_suppress(struct yoke_error *error, struct yoke_error *other)
         return;
     }
     safe = without_way_back(other, error);
-    if (safe == NULL || !yk_error_list_append(&error->suppressed, safe)) {
+    if (safe == NULL || !yk_error_list_append(&error->suppressed, safe, YK_ERROR_SUPPRESSED_MAX)) {
         leave_out(error, safe == NULL ? other : safe);
         return;
     }
@@ -239,7 +225,8 @@ __attribute__((noinline)) struct yoke_error *yk_error_make_group(const struct yo
 /* Everything but what it carries. */
 static struct yoke_error *copy_alone(const struct yoke_error *error)
 {
-    struct yoke_error *copy = yk_error_new(error->type, error->code, error->message);
+    struct yoke_error *copy =
+        yk_error_new_at(error->frames, error->frames_n, error->type, error->code, error->message);
 
     if (copy == NULL)
         return NULL;
@@ -261,8 +248,6 @@ static struct yoke_error *copy_alone(const struct yoke_error *error)
     copy->actor = error->actor;
     copy->task_id = error->task_id;
     memcpy(copy->task_name, error->task_name, sizeof copy->task_name);
-    memcpy(copy->frames, error->frames, sizeof copy->frames);
-    copy->frames_n = error->frames_n;
     copy->suppressed_left_out = error->suppressed_left_out;
     for (size_t i = 0; i < error->notes_n; i++)
         if (!yk_error_add_note(copy, error->notes[i]))
@@ -280,12 +265,13 @@ static struct yoke_error *copy_child(struct yoke_error *copy, struct yoke_error 
                                      struct yoke_error *target, unsigned depth);
 
 static bool copy_list(struct yoke_error *copy, struct yk_error_list *to,
-                      const struct yk_error_list *from, struct yoke_error *target, unsigned depth)
+                      const struct yk_error_list *from, size_t places, struct yoke_error *target,
+                      unsigned depth)
 {
     for (size_t i = 0; i < from->n; i++) {
         struct yoke_error *child = copy_child(copy, from->items[i], target, depth);
 
-        if (child != NULL && !yk_error_list_append(to, child)) {
+        if (child != NULL && !yk_error_list_append(to, child, places)) {
             yk_error_absorb(child);
             return false;
         }
@@ -331,8 +317,9 @@ static struct yoke_error *copy_tree(struct yoke_error *error, struct yoke_error 
         return NULL;
     copy->context = copy_child(copy, error->context, target, depth);
     copy->because = copy_child(copy, error->because, target, depth);
-    if (!copy_list(copy, &copy->suppressed, &error->suppressed, target, depth) ||
-        !copy_list(copy, &copy->members, &error->members, target, depth) ||
+    if (!copy_list(copy, &copy->suppressed, &error->suppressed, YK_ERROR_SUPPRESSED_MAX, target,
+                   depth) ||
+        !copy_list(copy, &copy->members, &error->members, error->members.n, target, depth) ||
         !copy_causes(copy, error, target)) {
         yk_error_absorb(copy);
         return NULL;

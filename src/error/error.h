@@ -16,9 +16,13 @@
 #include "error/cause.h"
 #include "error/locus.h"
 
+/*
+ * Grows only, and its places never move: whoever sees `n` may read as many items without a lock,
+ * whatever other threads that share the error append meanwhile.
+ */
 struct yk_error_list {
-    struct yoke_error **items; /* owned references */
-    size_t n;
+    struct yoke_error **items; /* owned references; all places are allocated with the first item */
+    _Atomic size_t n;
 };
 
 /* What only an error that came over a link has. */
@@ -29,6 +33,11 @@ struct yk_remote {
     char *traceback; /* owned; "" if none */
 };
 
+/*
+ * One block: the struct, then frames, type and message. What is attached later is atomic, because
+ * threads that share the error may read it meanwhile. The large fields are last, so that an
+ * ordinary raise clears and touches little.
+ */
 struct yoke_error {
     struct yk_node node; /* first; immortal for the two static errors used without memory */
     atomic_bool settled;
@@ -36,28 +45,32 @@ struct yoke_error {
     int code;         /* at its source: -errno or a yoke code */
     const char *type; /* in the same block, or static, as is the message; never NULL */
     const char *message;
+    void *const *frames; /* in the same block */
+    size_t frames_n;
     struct yoke_site site; /* strings static, or owned below; never NULL */
     char *site_strings;    /* owned copies for a decoded error, else NULL */
-    struct yoke_actor_id actor;
-    uint64_t task_id;
-    char task_name[YK_TASK_NAME_MAX];
-    void *frames[YK_BACKTRACE_MAX];
-    size_t frames_n;
-    struct yoke_error *context;
+    struct yoke_error *_Atomic context;
     struct yoke_error *because;
-    struct yk_error_list suppressed;
-    size_t suppressed_left_out;
-    struct yk_error_list members;
-    char **notes;
-    size_t notes_n;
+    struct yk_error_list suppressed; /* YK_ERROR_SUPPRESSED_MAX places */
+    struct yk_error_list members;    /* as many places as there are members */
+    _Atomic size_t suppressed_left_out;
+    char **notes; /* YK_ERROR_NOTES_MAX places, allocated with the first */
+    _Atomic size_t notes_n;
     struct yoke_cause *cause; /* Cancelled, peer cancelled */
     struct yoke_cause **inner_causes;
     size_t inner_causes_n;
     struct yk_remote *remote; /* owned; NULL for a local error */
+    uint64_t task_id;
+    struct yoke_actor_id actor; /* from here on not cleared at birth, but copied into */
+    char task_name[YK_TASK_NAME_MAX];
 };
 
 /* An error with one reference, not in flight, counted as raised; NULL: no memory. For decoding. */
 struct yoke_error *yk_error_new(const char *type, int code, const char *message);
+
+/* The same with the return addresses of a backtrace. */
+struct yoke_error *yk_error_new_at(void *const *frames, size_t frames_n, const char *type, int code,
+                                   const char *message);
 
 /* As yoke_raise_at without `because`, but not put in flight; never NULL. */
 struct yoke_error *yk_error_make(const struct yoke_site *site, const char *type, int code,
@@ -100,12 +113,22 @@ struct yoke_error *yk_error_copy_without(struct yoke_error *error, struct yoke_e
 /* Copies the part of a remote error; false: no memory, nothing is changed. */
 bool yk_error_copy_remote(struct yoke_error *error, const struct yk_remote *remote);
 
-/* Appends a reference, which is taken over unless there is no memory (false). */
-bool yk_error_list_append(struct yk_error_list *list, struct yoke_error *error);
+/*
+ * Appends a reference, which is taken over unless there is no memory (false). A list's first append
+ * gives it `places`; no more fit.
+ */
+bool yk_error_list_append(struct yk_error_list *list, struct yoke_error *error, size_t places);
 
 /* Replaces the causes of a Cancelled that nobody else holds. Takes references. */
 void yk_error_set_causes(struct yoke_error *error, const struct yoke_cause *cause,
                          struct yoke_cause *const *inner, size_t inner_n);
+
+/*
+ * Formats into `text` as vsnprintf does, but without its cost for plain directives; what is too
+ * long is cut between characters and ends in "...". Returns the length; a format that vsnprintf
+ * refuses, or NULL, gives "".
+ */
+size_t yk_format(char *text, size_t size, const char *format, va_list arguments) YOKE_PRINTF(3, 0);
 
 /* Adds a note; false if it was left out: no memory, or too many. */
 bool yk_error_add_note(struct yoke_error *error, const char *text);

@@ -85,15 +85,22 @@ void yk_node_ref(struct yk_node *node)
         atomic_fetch_add_explicit(&node->refs, 1, memory_order_relaxed);
 }
 
-static void drop(struct yk_node *node, struct walk *walk)
+/* Whether that was the last reference. With only one nobody else can take or drop another, so it
+ * needs no locked instruction. */
+static bool drop_reference(struct yk_node *node)
 {
     unsigned before;
 
-    if (node == NULL || node->immortal)
-        return;
+    if (atomic_load_explicit(&node->refs, memory_order_acquire) == 1)
+        return true;
     before = atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel);
     yk_assert(before > 0);
-    if (before == 1)
+    return before == 1;
+}
+
+static void drop(struct yk_node *node, struct walk *walk)
+{
+    if (node != NULL && !node->immortal && drop_reference(node))
         push(walk, node);
 }
 
@@ -153,13 +160,33 @@ static void mark(struct yk_node *node, struct walk *walk)
     push(walk, node);
 }
 
+static bool carries_anything(const struct yoke_error *error)
+{
+    return error->context != NULL || error->because != NULL || error->suppressed.n > 0 ||
+           error->members.n > 0;
+}
+
+/*
+ * Most errors carry nothing and need no walk. Another thread may attach something at this moment:
+ * it first attaches and then looks whether the error is settled, and here it is the other way
+ * round, so one of the two sees what the other did. (All four accesses are sequentially
+ * consistent.)
+ */
 void yk_node_settle(struct yoke_error *error)
 {
     struct walk walk = {.first = NULL};
     struct yk_node *node;
 
+    if (error == NULL || error->node.immortal || atomic_load(&error->settled))
+        return;
+    if (atomic_load_explicit(&error->node.refs, memory_order_acquire) == 1)
+        atomic_store_explicit(&error->settled, true, memory_order_relaxed); /* it is ours alone */
+    else if (atomic_exchange(&error->settled, true))
+        return;
+    if (!carries_anything(error))
+        return;
     pthread_mutex_lock(&graph_lock);
-    mark(error_node(error), &walk);
+    each_carried(error, mark, &walk);
     while ((node = pop(&walk)) != NULL)
         each_carried((struct yoke_error *)(void *)node, mark, &walk);
     pthread_mutex_unlock(&graph_lock);
@@ -167,11 +194,8 @@ void yk_node_settle(struct yoke_error *error)
 
 void yk_node_unsettle(struct yoke_error *error)
 {
-    if (error->node.immortal)
-        return;
-    pthread_mutex_lock(&graph_lock);
-    atomic_store(&error->settled, false);
-    pthread_mutex_unlock(&graph_lock);
+    if (!error->node.immortal)
+        atomic_store_explicit(&error->settled, false, memory_order_relaxed);
 }
 
 void yk_node_lock(void)

@@ -291,7 +291,7 @@ static bool decode_remote(struct yoke_value map, struct yoke_error *error)
     return true;
 }
 
-/* How many of a list were left out, is returned. */
+/* Of at most `max` items, for which the list gets places. Returns how many were left out. */
 static size_t decode_list(struct decoder *decoder, struct yoke_value list, unsigned depth,
                           struct yk_error_list *to, size_t max)
 {
@@ -305,7 +305,7 @@ static size_t decode_list(struct decoder *decoder, struct yoke_value list, unsig
         if (item.type != YOKE_MAP_VALUE)
             continue;
         error = decode_error(decoder, item, depth + 1);
-        if (error != NULL && !yk_error_list_append(to, error)) {
+        if (error != NULL && !yk_error_list_append(to, error, max)) {
             yk_error_absorb(error);
             decoder->failed = true;
         }
@@ -347,10 +347,18 @@ static struct yoke_error *decode_child(struct decoder *decoder, struct yoke_valu
     return decode_error(decoder, map, depth);
 }
 
+static size_t member_places(struct yoke_value members)
+{
+    size_t n = array_size(members);
+
+    return n < YK_ERROR_TREE_NODES_MAX ? n : YK_ERROR_TREE_NODES_MAX;
+}
+
 static void decode_carried(struct decoder *decoder, struct yoke_value map, struct yoke_error *error,
                            unsigned depth)
 {
     uint64_t left_out = as_count(find(map, "left_out"));
+    struct yoke_value members = find(map, "members");
     bool deeper = depth < YK_ERROR_TREE_DEPTH_MAX;
 
     error->suppressed_left_out = left_out > INT32_MAX ? INT32_MAX : (size_t)left_out;
@@ -358,8 +366,8 @@ static void decode_carried(struct decoder *decoder, struct yoke_value map, struc
     decode_inner_causes(decoder, find(map, "inner_causes"), error, depth);
     error->because = decode_child(decoder, find(map, "because"), error, depth + 1);
     error->context = decode_child(decoder, find(map, "context"), error, depth + 1);
-    error->suppressed_left_out += decode_list(decoder, find(map, "members"), depth, &error->members,
-                                              deeper ? YK_ERROR_TREE_NODES_MAX : 0);
+    error->suppressed_left_out +=
+        decode_list(decoder, members, depth, &error->members, deeper ? member_places(members) : 0);
     error->suppressed_left_out +=
         decode_list(decoder, find(map, "suppressed"), depth, &error->suppressed,
                     deeper ? YK_ERROR_SUPPRESSED_MAX : 0);

@@ -27,6 +27,14 @@ bool yk_print_who(struct yk_printer *printer, uint64_t task_id, const char *task
                   const struct yoke_actor_id *actor);
 bool yk_print_actor(struct yk_printer *printer, const struct yoke_actor_id *actor);
 
+bool yk_is_known_actor(const struct yoke_actor_id *actor);
+
+/* "app.c:31" after `lead`; nothing if there is no file. */
+void yk_print_place(struct yk_printer *printer, const char *lead, const char *file, int line);
+
+/* A source path without the way up from a build directory: "app.c" for "../app.c". */
+const char *yk_short_path(const char *file);
+
 /* "app.BadJob: job 3 is not ok (EINVAL)" */
 void yk_print_brief(struct yk_printer *printer, const struct yoke_error *error, unsigned indent);
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "error/error.h"
+#include "error/print.h"
 
 #ifdef YK_HAVE_LIBDW
 #include <elfutils/libdwfl.h>
@@ -86,7 +87,8 @@ static bool print_with_debuginfo(FILE *out, Dwarf_Addr address)
     if (line != NULL)
         file = dwfl_lineinfo(line, NULL, &number, NULL, NULL, NULL);
     if (file != NULL) {
-        fprintf(out, "at %s:%d, in %s\n", file, number, function == NULL ? "?" : function);
+        fprintf(out, "at %s:%d, in %s\n", yk_short_path(file), number,
+                function == NULL ? "?" : function);
     } else if (function != NULL) {
         const char *path = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
 

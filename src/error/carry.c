@@ -19,27 +19,13 @@
 #include "base/memory.h"
 #include "error/error.h"
 
-/* Sequentially consistent, as yk_node_settle says. */
-static bool is_settled(const struct yoke_error *error)
-{
-    return atomic_load(&error->settled);
-}
-
-/* Conservation: what is attached to an error that has ended, has ended with it. */
-static void attached(const struct yoke_error *error, struct yoke_error *other)
-{
-    if (is_settled(error))
-        yk_node_settle(other);
-}
-
 /* Ends `other`, but not `error`, should `other` lead there. */
 static void absorb_beside(struct yoke_error *error, struct yoke_error *other)
 {
-    bool settled = is_settled(error);
+    unsigned char fate = error->fate;
 
     yk_error_absorb(other);
-    if (!settled)
-        yk_node_unsettle(error);
+    error->fate = fate;
 }
 
 static void leave_out(struct yoke_error *error, struct yoke_error *other)
@@ -102,33 +88,45 @@ static struct yoke_error *without_way_back(struct yoke_error *other, struct yoke
     return copy;
 }
 
-void yk_error_suppress(struct yoke_error *error, struct yoke_error *other)
+/*
+ * With the caller's reference alone on it no other error carries it, so nothing leads back to it:
+ * an error that was just raised needs no walk over what was in flight before.
+ */
+static bool is_callers_alone(const struct yoke_error *error)
 {
-    struct yoke_error *there;
+    return atomic_load_explicit(&error->node.refs, memory_order_acquire) == 1;
+}
+
+static void append_suppressed(struct yoke_error *error, struct yoke_error *other, bool alone)
+{
     struct yoke_error *safe;
 
-    if (other == NULL)
-        return;
-    there = find_suppressed(error, other);
-    /* The static error has nowhere to keep it: if that was the last reference, it is lost. */
-    if (error == other || there == other || error->node.immortal) {
-        yoke_error_unref(other);
-        return;
-    }
-    if (there != NULL) {
-        absorb_beside(error, other);
-        return;
-    }
     if (error->suppressed.n >= YK_ERROR_SUPPRESSED_MAX) {
         leave_out(error, other);
         return;
     }
-    safe = without_way_back(other, error);
-    if (safe == NULL || !yk_error_list_append(&error->suppressed, safe, YK_ERROR_SUPPRESSED_MAX)) {
+    safe = alone ? other : without_way_back(other, error);
+    if (safe == NULL || !yk_error_list_append(&error->suppressed, safe, YK_ERROR_SUPPRESSED_MAX))
         leave_out(error, safe == NULL ? other : safe);
-        return;
-    }
-    attached(error, safe);
+}
+
+static void suppress(struct yoke_error *error, struct yoke_error *other, bool alone)
+{
+    struct yoke_error *there = find_suppressed(error, other);
+
+    /* The static error has nowhere to keep it: if that was the last reference, it is lost. */
+    if (error == other || there == other || error->node.immortal)
+        yoke_error_unref(other);
+    else if (there != NULL)
+        absorb_beside(error, other);
+    else
+        append_suppressed(error, other, alone);
+}
+
+void yk_error_suppress(struct yoke_error *error, struct yoke_error *other)
+{
+    if (other != NULL)
+        suppress(error, other, is_callers_alone(error));
 }
 
 void yk_error_set_context(struct yoke_error *error, struct yoke_error *context)
@@ -139,7 +137,8 @@ void yk_error_set_context(struct yoke_error *error, struct yoke_error *context)
     if (context == NULL)
         return;
     yk_assert(!error->node.immortal);
-    if (yk_node_reaches(&error->node, &context->node, false)) {
+    if (error == context ||
+        (yk_error_carries(error) && yk_node_reaches(&error->node, &context->node, false))) {
         yoke_error_unref(context);
         return;
     }
@@ -147,10 +146,10 @@ void yk_error_set_context(struct yoke_error *error, struct yoke_error *context)
         end = end->context;
     /* A chain that ends in the static error of exhausted memory can't be made longer. */
     if (end->context != NULL) {
-        yk_error_suppress(end, context);
+        suppress(end, context, false);
         return;
     }
-    safe = without_way_back(context, end);
+    safe = end == error && is_callers_alone(error) ? context : without_way_back(context, end);
     if (safe == NULL) {
         leave_out(error, context);
         return;
@@ -158,7 +157,6 @@ void yk_error_set_context(struct yoke_error *error, struct yoke_error *context)
     yk_node_lock();
     end->context = safe;
     yk_node_unlock();
-    attached(end, safe);
 }
 
 /* Any of them may be the static error; an ordinary one can carry the others. */
@@ -324,9 +322,7 @@ static struct yoke_error *copy_tree(struct yoke_error *error, struct yoke_error 
         yk_error_absorb(copy);
         return NULL;
     }
-    /* The original has ended: the copy stands for it from here on. */
-    atomic_store(&copy->settled, is_settled(error));
-    atomic_store(&error->settled, true);
+    copy->fate = error->fate;
     return copy;
 }
 
@@ -345,13 +341,24 @@ static struct yoke_error *copy_child(struct yoke_error *copy, struct yoke_error 
     return child_copy;
 }
 
+/* The original has ended: the copy stands for it from here on. What lies between it and the target
+ * ends with it. */
+static struct yoke_error *copy_for(struct yoke_error *error, struct yoke_error *target)
+{
+    struct yoke_error *copy = copy_tree(error, target, YK_ERROR_TREE_DEPTH_MAX);
+
+    if (copy != NULL)
+        yk_error_settle(error);
+    return copy;
+}
+
 struct yoke_error *yk_error_copy(struct yoke_error *error)
 {
-    return copy_tree(error, NULL, 0);
+    return copy_for(error, NULL);
 }
 
 struct yoke_error *yk_error_copy_without(struct yoke_error *error, struct yoke_error *target)
 {
     yk_assert(error != target);
-    return copy_tree(error, target, YK_ERROR_TREE_DEPTH_MAX);
+    return copy_for(error, target);
 }

@@ -11,8 +11,8 @@
  * Decided against: one shared copy of the actor's identity for all its errors. An error outlives
  * its runtime, so it would have to be counted; copying 170 bytes costs less than that.
  *
- * Statistics count at both ends of an object's life, never between: an error is `settled` or
- * `lost` for good only when it is destroyed, since a caught one may be put in flight again. So
+ * Statistics count at both ends of an object's life, never between: an error is settled or
+ * lost for good only when it is destroyed, since a caught one may be put in flight again. So
  * raised = settled + lost + live at any time.
  *
  * Without memory one of two static errors takes the place of a new one. They can't carry anything
@@ -39,7 +39,7 @@ void (*yk_on_big_stack)(void (*fn)(void *arg), void *arg) = in_place;
 
 static struct yoke_error out_of_memory = {
     .node = {.refs = 1, .immortal = true},
-    .settled = true,
+    .fate = YK_FATE_SETTLED,
     .code = -ENOMEM,
     .type = "yoke.OutOfMemory",
     .message = "no memory for the error that was raised",
@@ -48,7 +48,7 @@ static struct yoke_error out_of_memory = {
 
 static struct yoke_error cancelled_out_of_memory = {
     .node = {.refs = 1, .immortal = true},
-    .settled = true,
+    .fate = YK_FATE_SETTLED,
     .cancelled = true,
     .code = YOKE_CANCELLED,
     .type = "yoke.Cancelled",
@@ -340,7 +340,7 @@ static void free_parts(struct yoke_error *error)
 
 void yk_error_free(struct yoke_error *error)
 {
-    bool settled = atomic_load_explicit(&error->settled, memory_order_relaxed);
+    bool settled = atomic_load_explicit(&error->fate, memory_order_relaxed) == YK_FATE_SETTLED;
 
     yk_count(settled ? YK_COUNT_SETTLED : YK_COUNT_LOST);
     if (error->notes != NULL || error->suppressed.items != NULL || error->members.items != NULL ||

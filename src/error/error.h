@@ -2,10 +2,9 @@
 /*
  * Errors inside the library: the object, and what only the task and actor layers do with it.
  *
- * Conservation: each object carries `settled`. Catching, clearing, absorbing, reporting or sending
- * an error settles it; settling spreads to all that it carries (context, because, suppressed,
- * members), and what is attached to a settled error is settled at once. An error destroyed
- * unsettled counts as lost.
+ * Conservation: each object has a fate. Catching, clearing, absorbing, reporting or sending an error
+ * settles it; when a settled error is destroyed, all that it carries (context, because, suppressed,
+ * members) is settled by that. An error destroyed unsettled counts as lost.
  */
 #ifndef YK_ERROR_ERROR_H
 #define YK_ERROR_ERROR_H
@@ -25,6 +24,12 @@ struct yk_error_list {
     _Atomic size_t n;
 };
 
+enum yk_fate {
+    YK_FATE_OPEN,     /* in flight, or on its way to somewhere */
+    YK_FATE_SETTLED,  /* ended on purpose */
+    YK_FATE_REOPENED, /* in flight again: one that carries it can't settle it while it lives */
+};
+
 /* What only an error that came over a link has. */
 struct yk_remote {
     struct yoke_actor_id source;
@@ -40,7 +45,7 @@ struct yk_remote {
  */
 struct yoke_error {
     struct yk_node node; /* first; immortal for the two static errors used without memory */
-    atomic_bool settled;
+    _Atomic unsigned char fate; /* enum yk_fate */
     bool cancelled;   /* a local Cancelled */
     int code;         /* at its source: -errno or a yoke code */
     const char *type; /* in the same block, or static, as is the message; never NULL */
@@ -130,6 +135,10 @@ void yk_error_set_causes(struct yoke_error *error, const struct yoke_cause *caus
  */
 size_t yk_format(char *text, size_t size, const char *format, va_list arguments) YOKE_PRINTF(3, 0);
 
+/* Ends text that is too long for `size` bytes with "...", between two characters if it is UTF-8.
+ * Returns the length. */
+size_t yk_format_cut(char *text, size_t size);
+
 /* Adds a note; false if it was left out: no memory, or too many. */
 bool yk_error_add_note(struct yoke_error *error, const char *text);
 
@@ -181,7 +190,14 @@ void yk_error_suppress(struct yoke_error *error, struct yoke_error *other);
  */
 void yk_error_set_context(struct yoke_error *error, struct yoke_error *context);
 
-/* Ended on purpose: spreads to all it carries. NULL is fine. */
+/* Whether it carries errors: a context, a because, suppressed ones, members. */
+static inline bool yk_error_carries(const struct yoke_error *error)
+{
+    return error->context != NULL || error->because != NULL || error->suppressed.n > 0 ||
+           error->members.n > 0;
+}
+
+/* Ended on purpose, with all it carries. NULL is fine. */
 void yk_error_settle(struct yoke_error *error);
 
 /* Settles and drops the reference: for a Cancelled that its scope absorbs. */

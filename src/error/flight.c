@@ -15,18 +15,12 @@
 
 #define RAISES __attribute__((noinline))
 
-static bool carries_errors(const struct yoke_error *error)
-{
-    return error->context != NULL || error->because != NULL || error->suppressed.n > 0 ||
-           error->members.n > 0;
-}
-
 /* A Cancelled meets a Cancelled: the first stays. */
 static struct yoke_error *cancelled_over_cancelled(struct yoke_error *old, struct yoke_error *error)
 {
     if (old->node.immortal)
         return error; /* says more, and the static one carries nothing */
-    if (carries_errors(error))
+    if (yk_error_carries(error))
         yk_error_suppress(old, error);
     else
         yk_error_absorb(error);

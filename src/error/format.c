@@ -142,8 +142,7 @@ static bool format_plain(struct output *output, const char *format, va_list *arg
     return format != NULL;
 }
 
-/* Ends text that fills its buffer with "...", between two characters if it is UTF-8. */
-static size_t cut(char *text, size_t size)
+size_t yk_format_cut(char *text, size_t size)
 {
     size_t n = size - sizeof CUT;
 
@@ -168,12 +167,12 @@ size_t yk_format(char *text, size_t size, const char *format, va_list arguments)
     va_end(copy);
     if (plain) {
         *output.at = '\0';
-        return output.cut ? cut(text, size) : (size_t)(output.at - text);
+        return output.cut ? yk_format_cut(text, size) : (size_t)(output.at - text);
     }
     n = vsnprintf(text, size, format, arguments);
     if (n < 0) {
         *text = '\0';
         return 0;
     }
-    return (size_t)n >= size ? cut(text, size) : (size_t)n;
+    return (size_t)n >= size ? yk_format_cut(text, size) : (size_t)n;
 }

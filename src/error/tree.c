@@ -295,8 +295,7 @@ static void put_origin(struct encoder *encoder, struct map *map, const struct yo
 
 static bool carries_anything(const struct yoke_error *error)
 {
-    return error->context != NULL || error->because != NULL || error->suppressed.n > 0 ||
-           error->members.n > 0 || error->cause != NULL;
+    return yk_error_carries(error) || error->cause != NULL;
 }
 
 static void put_carried(struct encoder *encoder, struct map *map, const struct yoke_error *error,

@@ -10,7 +10,7 @@
  *
  * Without memory nothing is lost silently either: what can't be attached is settled and counted
  * in suppressed_left_out, which is printed. Runs on any stack; copying recurses along the path
- * that leads back, at most YK_ERROR_TREE_DEPTH_MAX deep.
+ * that leads back, at most YK_ERROR_TREE_DEPTH_MAX deep and YK_ERROR_TREE_NODES_MAX errors wide.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -258,16 +258,22 @@ fail:
     return NULL;
 }
 
+/* A part that is reached on several ways is copied for each: their number has to be bounded. */
+struct copying {
+    struct yoke_error *target; /* what the copy must not lead to; NULL: nothing */
+    unsigned nodes_left;
+};
+
 /* The child as the copy is to have it: itself, a copy, or nothing if it is the target. */
 static struct yoke_error *copy_child(struct yoke_error *copy, struct yoke_error *child,
-                                     struct yoke_error *target, unsigned depth);
+                                     struct copying *copying, unsigned depth);
 
 static bool copy_list(struct yoke_error *copy, struct yk_error_list *to,
-                      const struct yk_error_list *from, size_t places, struct yoke_error *target,
-                      unsigned depth)
+                      const struct yk_error_list *from, size_t places,
+                      struct copying *copying, unsigned depth)
 {
     for (size_t i = 0; i < from->n; i++) {
-        struct yoke_error *child = copy_child(copy, from->items[i], target, depth);
+        struct yoke_error *child = copy_child(copy, from->items[i], copying, depth);
 
         if (child != NULL && !yk_error_list_append(to, child, places)) {
             yk_error_absorb(child);
@@ -306,19 +312,19 @@ static bool copy_causes(struct yoke_error *copy, const struct yoke_error *error,
     return true;
 }
 
-static struct yoke_error *copy_tree(struct yoke_error *error, struct yoke_error *target,
+static struct yoke_error *copy_tree(struct yoke_error *error, struct copying *copying,
                                     unsigned depth)
 {
     struct yoke_error *copy = copy_alone(error);
 
     if (copy == NULL)
         return NULL;
-    copy->context = copy_child(copy, error->context, target, depth);
-    copy->because = copy_child(copy, error->because, target, depth);
-    if (!copy_list(copy, &copy->suppressed, &error->suppressed, YK_ERROR_SUPPRESSED_MAX, target,
+    copy->context = copy_child(copy, error->context, copying, depth);
+    copy->because = copy_child(copy, error->because, copying, depth);
+    if (!copy_list(copy, &copy->suppressed, &error->suppressed, YK_ERROR_SUPPRESSED_MAX, copying,
                    depth) ||
-        !copy_list(copy, &copy->members, &error->members, error->members.n, target, depth) ||
-        !copy_causes(copy, error, target)) {
+        !copy_list(copy, &copy->members, &error->members, error->members.n, copying, depth) ||
+        !copy_causes(copy, error, copying->target)) {
         yk_error_absorb(copy);
         return NULL;
     }
@@ -327,15 +333,20 @@ static struct yoke_error *copy_tree(struct yoke_error *error, struct yoke_error 
 }
 
 static struct yoke_error *copy_child(struct yoke_error *copy, struct yoke_error *child,
-                                     struct yoke_error *target, unsigned depth)
+                                     struct copying *copying, unsigned depth)
 {
     struct yoke_error *child_copy;
 
-    if (child == NULL || child == target)
+    if (child == NULL || child == copying->target)
         return NULL;
-    if (target == NULL || !reaches(child, target))
+    if (copying->target == NULL || !reaches(child, copying->target))
         return yoke_error_ref(child);
-    child_copy = depth == 0 ? NULL : copy_tree(child, target, depth - 1);
+    if (depth == 0 || copying->nodes_left == 0) {
+        child_copy = NULL;
+    } else {
+        copying->nodes_left--;
+        child_copy = copy_tree(child, copying, depth - 1);
+    }
     if (child_copy == NULL)
         leave_out(copy, yoke_error_ref(child));
     return child_copy;
@@ -345,7 +356,8 @@ static struct yoke_error *copy_child(struct yoke_error *copy, struct yoke_error 
  * ends with it. */
 static struct yoke_error *copy_for(struct yoke_error *error, struct yoke_error *target)
 {
-    struct yoke_error *copy = copy_tree(error, target, YK_ERROR_TREE_DEPTH_MAX);
+    struct copying copying = {target, YK_ERROR_TREE_NODES_MAX};
+    struct yoke_error *copy = copy_tree(error, &copying, YK_ERROR_TREE_DEPTH_MAX);
 
     if (copy != NULL)
         yk_error_settle(error);

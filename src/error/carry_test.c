@@ -278,6 +278,30 @@ static void a_way_back_that_is_too_deep_to_copy_is_left_out_and_counted(void **s
     yk_error_absorb(error);
 }
 
+/* A ladder, each rung of which is reached on two ways: twenty rungs are a million ways back. */
+static void ways_back_that_are_too_many_to_copy_are_left_out_and_counted(void **state)
+{
+    struct yoke_error *error = make("a.Error");
+    struct yoke_error *chain = yoke_error_ref(error);
+    struct yoke_error_stats before;
+    struct yoke_error_stats after;
+
+    (void)state;
+    for (int i = 0; i < YK_ERROR_TREE_DEPTH_MAX; i++) {
+        struct yoke_error *outer = make("a.Rung");
+
+        outer->because = yoke_error_ref(chain);
+        outer->context = chain;
+        chain = outer;
+    }
+    yoke_error_stats(&before);
+    yk_error_suppress(error, chain);
+    yoke_error_stats(&after);
+    assert_true(after.raised - before.raised <= YK_ERROR_TREE_NODES_MAX + 1);
+    assert_false(reaches(yoke_error_suppressed(error, 0), error));
+    yk_error_absorb(error);
+}
+
 static void without_memory_for_a_copy_it_is_left_out_and_the_error_is_still_in_flight(void **state)
 {
     struct yoke_error *error = make("a.Error");
@@ -655,6 +679,7 @@ int main(void)
         CONSERVING(an_inner_cause_that_leads_back_is_left_out_of_the_copy),
         CONSERVING(a_way_back_over_members_and_causes_is_cut_where_it_leads_back),
         CONSERVING(a_way_back_that_is_too_deep_to_copy_is_left_out_and_counted),
+        CONSERVING(ways_back_that_are_too_many_to_copy_are_left_out_and_counted),
         CONSERVING(without_memory_for_a_copy_it_is_left_out_and_the_error_is_still_in_flight),
         CONSERVING(the_same_error_is_suppressed_once),
         CONSERVING(cancelleds_of_one_request_are_suppressed_once),

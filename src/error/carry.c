@@ -269,8 +269,8 @@ static struct yoke_error *copy_child(struct yoke_error *copy, struct yoke_error 
                                      struct copying *copying, unsigned depth);
 
 static bool copy_list(struct yoke_error *copy, struct yk_error_list *to,
-                      const struct yk_error_list *from, size_t places,
-                      struct copying *copying, unsigned depth)
+                      const struct yk_error_list *from, size_t places, struct copying *copying,
+                      unsigned depth)
 {
     for (size_t i = 0; i < from->n; i++) {
         struct yoke_error *child = copy_child(copy, from->items[i], copying, depth);

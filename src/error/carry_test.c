@@ -319,7 +319,8 @@ static void without_memory_for_a_copy_it_is_left_out_and_the_error_is_still_in_f
     yk_error_set_context(error, other);
     yk_memory_fail_at(0, false);
     assert_int_equal(error->suppressed_left_out, 2);
-    assert_int_equal(error->fate, YK_FATE_OPEN); /* although the other one, which ended, led to it */
+    assert_int_equal(error->fate,
+                     YK_FATE_OPEN); /* although the other one, which ended, led to it */
     yk_error_absorb(error);
 }
 

@@ -2,9 +2,9 @@
 /*
  * Errors inside the library: the object, and what only the task and actor layers do with it.
  *
- * Conservation: each object has a fate. Catching, clearing, absorbing, reporting or sending an error
- * settles it; when a settled error is destroyed, all that it carries (context, because, suppressed,
- * members) is settled by that. An error destroyed unsettled counts as lost.
+ * Conservation: each object has a fate. Catching, clearing, absorbing, reporting or sending an
+ * error settles it; when a settled error is destroyed, all that it carries (context, because,
+ * suppressed, members) is settled by that. An error destroyed unsettled counts as lost.
  */
 #ifndef YK_ERROR_ERROR_H
 #define YK_ERROR_ERROR_H
@@ -44,11 +44,11 @@ struct yk_remote {
  * ordinary raise clears and touches little.
  */
 struct yoke_error {
-    struct yk_node node; /* first; immortal for the two static errors used without memory */
+    struct yk_node node;        /* first; immortal for the two static errors used without memory */
     _Atomic unsigned char fate; /* enum yk_fate */
-    bool cancelled;   /* a local Cancelled */
-    int code;         /* at its source: -errno or a yoke code */
-    const char *type; /* in the same block, or static, as is the message; never NULL */
+    bool cancelled;             /* a local Cancelled */
+    int code;                   /* at its source: -errno or a yoke code */
+    const char *type;           /* in the same block, or static, as is the message; never NULL */
     const char *message;
     void *const *frames; /* in the same block */
     size_t frames_n;

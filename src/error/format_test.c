@@ -124,13 +124,25 @@ static void text_is_cut_between_characters(void **state)
     char text[8];
 
     (void)state;
-    assert_int_equal(format_in(text, sizeof text, "123\xc3\xa9" "5678"), 6);
+    assert_int_equal(format_in(text, sizeof text,
+                               "123\xc3\xa9"
+                               "5678"),
+                     6);
     assert_string_equal(text, "123...");
-    assert_int_equal(format_in(text, sizeof text, "12\xc3\xa9" "5678"), 7);
+    assert_int_equal(format_in(text, sizeof text,
+                               "12\xc3\xa9"
+                               "5678"),
+                     7);
     assert_string_equal(text, "12\xc3\xa9...");
-    assert_int_equal(format_in(text, sizeof text, "%s", "12\xe2\x82\xac" "5678"), 5);
+    assert_int_equal(format_in(text, sizeof text, "%s",
+                               "12\xe2\x82\xac"
+                               "5678"),
+                     5);
     assert_string_equal(text, "12...");
-    assert_int_equal(format_in(text, sizeof text, "1\xf0\x9f\x98\x80" "5678"), 4);
+    assert_int_equal(format_in(text, sizeof text,
+                               "1\xf0\x9f\x98\x80"
+                               "5678"),
+                     4);
     assert_string_equal(text, "1...");
 }
 

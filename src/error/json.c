@@ -11,37 +11,11 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "error/print.h"
 #include "error/tree.h"
 
 #ifdef YK_HAVE_JSON_C
 #include <json-c/json.h>
-
-/* The length of the well-formed UTF-8 character at the front, 0 if there is none (RFC 3629). */
-static size_t character_size(const unsigned char *text, size_t n)
-{
-    size_t size = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
-    unsigned second_min = 0x80;
-    unsigned second_max = 0xbf;
-
-    if (size == 1)
-        return 1;
-    if (text[0] < 0xc2 || text[0] > 0xf4 || size > n)
-        return 0;
-    if (text[0] == 0xe0)
-        second_min = 0xa0;
-    else if (text[0] == 0xed)
-        second_max = 0x9f;
-    else if (text[0] == 0xf0)
-        second_min = 0x90;
-    else if (text[0] == 0xf4)
-        second_max = 0x8f;
-    if (text[1] < second_min || text[1] > second_max)
-        return 0;
-    for (size_t i = 2; i < size; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    return size;
-}
 
 static struct json_object *text_object(const char *data, size_t n)
 {
@@ -53,7 +27,7 @@ static struct json_object *text_object(const char *data, size_t n)
     if (mended == NULL)
         return NULL;
     for (size_t i = 0; i < n;) {
-        size_t size = character_size(text + i, n - i);
+        size_t size = yk_character_size(text + i, n - i);
 
         memcpy(mended + used, size == 0 ? "\xef\xbf\xbd" : data + i, size == 0 ? 3 : size);
         used += size == 0 ? 3 : size;

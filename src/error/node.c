@@ -8,9 +8,9 @@
  * has no references left, so no walk can meet it, and it needs no lock.
  *
  * Settling marks one error and walks over nothing: it spreads when the error is freed, to whatever
- * it carried. Decided against: spreading it at once. It cost a lock and a walk for each error caught,
- * and stopped at errors that were settled before, behind which one that was put in flight again could
- * be missed.
+ * it carried. Decided against: spreading it at once. It cost a lock and a walk for each error
+ * caught, and stopped at errors that were settled before, behind which one that was put in flight
+ * again could be missed.
  *
  * Runs on any stack.
  */
@@ -118,7 +118,8 @@ static void drop(struct yk_node *node, struct walk *walk)
 
 /*
  * What a settled error carried ends with it. If somebody else holds it too, then it was reachable
- * from one that was caught all the same; unless it has been put in flight since, and may yet be lost.
+ * from one that was caught all the same; unless it has been put in flight since, and may yet be
+ * lost.
  */
 static void drop_settled(struct yk_node *node, struct walk *walk)
 {

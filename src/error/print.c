@@ -42,12 +42,43 @@ static void print_indent(struct yk_printer *printer, unsigned indent)
     fprintf(printer->out, "%*s", (int)indent, "");
 }
 
-/* C0, DEL, and C1 as UTF-8: what terminals obey. */
-static size_t control_size(const unsigned char *text)
+size_t yk_character_size(const unsigned char *text, size_t n)
 {
-    if (text[0] < 0x20 || text[0] == 0x7f)
+    size_t size = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+    unsigned second_min = 0x80;
+    unsigned second_max = 0xbf;
+
+    if (size == 1)
         return 1;
-    return text[0] == 0xc2 && text[1] >= 0x80 && text[1] < 0xa0 ? 2 : 0;
+    if (text[0] < 0xc2 || text[0] > 0xf4 || size > n)
+        return 0;
+    if (text[0] == 0xe0)
+        second_min = 0xa0;
+    else if (text[0] == 0xed)
+        second_max = 0x9f;
+    else if (text[0] == 0xf0)
+        second_min = 0x90;
+    else if (text[0] == 0xf4)
+        second_max = 0x8f;
+    if (text[1] < second_min || text[1] > second_max)
+        return 0;
+    for (size_t i = 2; i < size; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    return size;
+}
+
+/*
+ * C0, DEL, and C1 as UTF-8: what terminals obey. Then what ends a line, or turns its direction, in
+ * Unicode: U+2028 to U+202E and U+2066 to U+2069. The text is a whole character.
+ */
+static bool is_control(const unsigned char *text)
+{
+    if (text[0] == 0xe2 && text[1] == 0x80)
+        return text[2] >= 0xa8 && text[2] <= 0xae;
+    if (text[0] == 0xe2 && text[1] == 0x81)
+        return text[2] >= 0xa6 && text[2] <= 0xa9;
+    return text[0] < 0x20 || text[0] == 0x7f || (text[0] == 0xc2 && text[1] < 0xa0);
 }
 
 static void print_text(struct yk_printer *printer, const char *text, size_t size, unsigned indent)
@@ -56,17 +87,18 @@ static void print_text(struct yk_printer *printer, const char *text, size_t size
     const unsigned char *end = at + size;
 
     while (at < end) {
-        size_t n = control_size(at);
+        size_t n = yk_character_size(at, (size_t)(end - at));
 
-        if (n == 0 || (*at == '\t' && indent != YK_PRINT_ONE_LINE)) {
-            fputc(*at++, printer->out);
-        } else if (*at == '\n' && indent != YK_PRINT_ONE_LINE) {
+        if (*at == '\n' && indent != YK_PRINT_ONE_LINE) {
             fputc('\n', printer->out);
             print_indent(printer, indent);
             at++;
-        } else {
-            for (; n > 0; n--)
+        } else if (n == 0 || (is_control(at) && (*at != '\t' || indent == YK_PRINT_ONE_LINE))) {
+            for (n = n == 0 ? 1 : n; n > 0; n--)
                 fprintf(printer->out, "\\x%02x", *at++);
+        } else {
+            fwrite(at, 1, n, printer->out);
+            at += n;
         }
     }
 }

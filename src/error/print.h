@@ -16,9 +16,13 @@ struct yk_printer {
 
 enum { YK_PRINT_ONE_LINE = 0 };
 
+/* The length of the well-formed UTF-8 character at the front, 0 if there is none (RFC 3629). */
+size_t yk_character_size(const unsigned char *text, size_t n);
+
 /*
- * Text that may come from a peer, so that it can't steer a terminal: control characters are shown
- * as \xNN. A newline is followed by `indent` spaces, or shown too if that is YK_PRINT_ONE_LINE.
+ * Text that may come from a peer, so that it can't steer a terminal: control characters, and bytes
+ * that are not UTF-8, are shown as \xNN. A newline is followed by `indent` spaces, or shown too if
+ * that is YK_PRINT_ONE_LINE.
  */
 void yk_print_text(struct yk_printer *printer, const char *text, unsigned indent);
 

@@ -27,6 +27,10 @@
 
 const char *yk_short_path(const char *file)
 {
+    const char *up;
+
+    while ((up = strstr(file, "/../")) != NULL)
+        file = up + 4;
     for (;;) {
         if (strncmp(file, "../", 3) == 0)
             file += 3;

@@ -36,7 +36,10 @@ bool yk_is_known_actor(const struct yoke_actor_id *actor);
 /* "app.c:31" after `lead`; nothing if there is no file. */
 void yk_print_place(struct yk_printer *printer, const char *lead, const char *file, int line);
 
-/* A source path without the way up from a build directory: "app.c" for "../app.c". */
+/*
+ * A source path without the way up from a build directory: "app.c" for what gcc calls "../app.c"
+ * and clang "/home/me/app/build/../app.c".
+ */
 const char *yk_short_path(const char *file);
 
 /* "app.BadJob: job 3 is not ok (EINVAL)" */

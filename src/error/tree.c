@@ -212,19 +212,32 @@ static struct yoke_value encode_signal(struct encoder *encoder,
     return map_value(&map);
 }
 
-static uint64_t count_behind(const struct yoke_cause *cause)
+/*
+ * What is encoded behind a hop: the next one, or, if only one more finds room, the origin. NULL: no
+ * room at all. Adds the hops that this leaves out.
+ */
+static const struct yoke_cause *next_hop(const struct encoder *encoder,
+                                         const struct yoke_cause *cause, unsigned level,
+                                         uint64_t *left_out)
 {
-    uint64_t n = cause->hops_left_out;
+    bool last = level + 1 >= LEVEL_MAX || encoder->nodes_left <= 1;
+    bool none = level >= LEVEL_MAX || encoder->nodes_left == 0;
 
-    for (cause = cause->because; cause != NULL; cause = cause->because)
-        n += 1 + cause->hops_left_out;
-    return n;
+    *left_out = cause->hops_left_out;
+    for (cause = cause->because; cause != NULL; cause = cause->because) {
+        if (!none && (!last || cause->because == NULL))
+            return cause;
+        *left_out += 1 + cause->hops_left_out;
+    }
+    return NULL;
 }
 
 static struct yoke_value encode_cause(struct encoder *encoder, const struct yoke_cause *cause,
                                       unsigned depth, unsigned level)
 {
     struct map map = map_new(encoder);
+    const struct yoke_cause *behind;
+    uint64_t left_out;
 
     if (encoder->nodes_left > 0)
         encoder->nodes_left--;
@@ -239,12 +252,10 @@ static struct yoke_value encode_cause(struct encoder *encoder, const struct yoke
         put(&map, "signal", encode_signal(encoder, &cause->signal));
     if (cause->error != NULL && level < LEVEL_MAX && encoder->nodes_left > 0)
         put_part(&map, "error", encode_error(encoder, cause->error, depth + 1, level + 1));
-    if (cause->because != NULL && level < LEVEL_MAX && encoder->nodes_left > 0) {
-        put_count(&map, "left_out", cause->hops_left_out);
-        put(&map, "because", encode_cause(encoder, cause->because, depth, level + 1));
-    } else {
-        put_count(&map, "left_out", count_behind(cause));
-    }
+    behind = next_hop(encoder, cause, level, &left_out);
+    put_count(&map, "left_out", left_out);
+    if (behind != NULL)
+        put(&map, "because", encode_cause(encoder, behind, depth, level + 1));
     return map_value(&map);
 }
 

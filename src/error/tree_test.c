@@ -580,6 +580,71 @@ static void a_deep_tree_is_cut_and_needs_no_more_stack_than_a_task_has(void **st
     }
 }
 
+/* Longer than any that we make. Its origin is what matters most. */
+static void a_long_chain_of_causes_keeps_its_origin(void **state)
+{
+    enum { HOPS = 40 };
+    struct yoke_pair pairs[HOPS][2];
+    struct yoke_value value = yoke_nil();
+    struct yoke_cause *cause;
+    unsigned hops = 0;
+    unsigned left_out = 0;
+
+    (void)state;
+    for (int i = 0; i < HOPS; i++) {
+        pairs[i][0] = (struct yoke_pair){"reason", yoke_str(i == 0 ? "the origin" : "a hop")};
+        pairs[i][1] = (struct yoke_pair){"because", value};
+        value = yoke_map(pairs[i], 2);
+    }
+    cause = yk_cause_from_value(value);
+    for (const struct yoke_cause *at = cause; at != NULL; at = yoke_cause_because(at)) {
+        hops++;
+        left_out += at->hops_left_out;
+    }
+    assert_int_equal(hops, YK_CAUSE_HOPS_MAX);
+    assert_int_equal(hops + left_out, HOPS);
+    assert_string_equal(yoke_cause_reason(yoke_cause_origin(cause)), "the origin");
+    yoke_cause_unref(cause);
+}
+
+/* A chain inside an error that uses up the nodes: each Cancelled of a group has one of 16 hops. */
+static void chains_that_find_no_room_in_a_tree_keep_their_origins(void **state)
+{
+    enum { MANY = 40 };
+    struct yoke_error *members[MANY];
+    struct yoke_cause *cause = scope_cause("the origin");
+    struct yoke_error *error;
+
+    (void)state;
+    for (int i = 1; i < YK_CAUSE_HOPS_MAX; i++) {
+        struct yoke_cause *next = yk_cause_new(&(struct yk_cause_spec){.layer = YOKE_LAYER_CONTEXT,
+                                                                       .kind = YOKE_CAUSE_CONTEXT,
+                                                                       .because = cause});
+
+        yoke_cause_unref(cause);
+        cause = next;
+    }
+    for (int i = 0; i < MANY; i++)
+        members[i] = yk_error_make_cancelled(NULL, NULL, cause, NULL, 0);
+    yoke_cause_unref(cause);
+    error = sent(yk_error_make_group(YOKE_HERE, members, MANY, NULL));
+    for (size_t i = 0; i < yoke_error_member_count(error); i++) {
+        const struct yoke_cause *told = yoke_error_cause(yoke_error_member(error, i));
+        unsigned hops = 0;
+
+        if (told == NULL)
+            continue; /* not even room for one hop: the note says so */
+        for (const struct yoke_cause *at = told; at != NULL; at = yoke_cause_because(at))
+            hops += 1 + at->hops_left_out;
+        assert_int_equal(hops, YK_CAUSE_HOPS_MAX);
+        if (yoke_cause_because(told) != NULL)
+            assert_string_equal(yoke_cause_reason(yoke_cause_origin(told)), "the origin");
+    }
+    assert_int_equal(yoke_error_member_count(error) + error->suppressed_left_out, MANY);
+    assert_true(yoke_error_member_count(error) >= YK_ERROR_TREE_NODES_MAX / 17);
+    yk_error_absorb(error);
+}
+
 static void what_was_beyond_the_depth_is_counted(void **state)
 {
     struct yoke_pair pairs[40];
@@ -755,6 +820,8 @@ int main(void)
         CONSERVING(long_texts_are_cut_between_characters_and_nuls_are_shown),
         CONSERVING(lists_are_cut_at_their_bounds),
         CONSERVING(a_deep_tree_is_cut_and_needs_no_more_stack_than_a_task_has),
+        CONSERVING(a_long_chain_of_causes_keeps_its_origin),
+        CONSERVING(chains_that_find_no_room_in_a_tree_keep_their_origins),
         CONSERVING(what_was_beyond_the_depth_is_counted),
         CONSERVING(an_unknown_kind_becomes_the_plain_request_of_its_layer),
         CONSERVING(errors_that_a_received_cause_mentions_need_nobody_to_handle_them),

@@ -244,7 +244,7 @@ static void a_walk_believes_no_frame_pointer(void **state)
                              .stack_high = (const char *)(stack + 64)};
 
     (void)state;
-    memset(stack, 0, sizeof stack);
+    memset(stack, 0x11, sizeof stack); /* what is taken for a frame by mistake shows */
     frame(10, 20, 0x1000);
     stack[20] = (uintptr_t)elsewhere; /* another stack */
     stack[21] = 0x2000;
@@ -256,7 +256,6 @@ static void a_walk_believes_no_frame_pointer(void **state)
     frame(20, 20, 0x2000); /* itself */
     assert_int_equal(walk(10, frames, 80), 2);
     frame(20, 63, 0x2000); /* half of it is beyond the end */
-    stack[63] = 0;
     assert_int_equal(walk(10, frames, 80), 2);
     stack[20] = UINTPTR_MAX - 7; /* the end of the address space */
     assert_int_equal(walk(10, frames, 80), 2);

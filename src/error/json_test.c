@@ -12,6 +12,7 @@ static struct json_object *parsed(char *text)
     struct json_object *object;
 
     assert_non_null(text);
+    assert_null(strchr(text, '\n')); /* one line, for logs */
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     object = json_tokener_parse_ex(tokener, text, (int)strlen(text) + 1);
     assert_int_equal(json_tokener_get_error(tokener), json_tokener_success);

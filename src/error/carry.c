@@ -45,7 +45,8 @@ bool yk_error_list_append(struct yk_error_list *list, struct yoke_error *error, 
     if (items == NULL)
         return false;
     yk_node_lock();
-    list->items = items;
+    if (n == 0)
+        list->items = items; /* not again: other threads may be reading it */
     items[n] = error;
     list->n = n + 1; /* last: it tells other threads what they may read */
     yk_node_unlock();

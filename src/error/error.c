@@ -135,12 +135,11 @@ struct yoke_error *yk_error_new(const char *type, int code, const char *message)
 }
 
 /* A new error that says where it was raised: here. */
-static struct yoke_error *make(const void *frame, const struct yoke_site *site, const char *type,
-                               int code, const char *message, size_t message_n)
+static struct yoke_error *make_at(void *const *frames, size_t frames_n,
+                                  const struct yoke_site *site, const char *type, int code,
+                                  const char *message, size_t message_n)
 {
     const struct yk_locus *locus = yk_locus();
-    void *frames[YK_BACKTRACE_MAX];
-    size_t frames_n = yk_backtrace_take(locus, frame, frames, YK_BACKTRACE_MAX);
     struct yoke_error *error = allocate(frames, frames_n, type, code, message, message_n);
 
     if (error == NULL)
@@ -151,6 +150,15 @@ static struct yoke_error *make(const void *frame, const struct yoke_site *site, 
     error->task_id = locus->task_id;
     YK_TEXT_COPY(error->task_name, locus->task_name);
     return error;
+}
+
+static struct yoke_error *make(const void *frame, const struct yoke_site *site, const char *type,
+                               int code, const char *message, size_t message_n)
+{
+    void *frames[YK_BACKTRACE_MAX];
+    size_t frames_n = yk_backtrace_take(yk_locus(), frame, frames, YK_BACKTRACE_MAX);
+
+    return make_at(frames, frames_n, site, type, code, message, message_n);
 }
 
 struct yoke_error *yk_error_make_at(const void *frame, const struct yoke_site *site,
@@ -188,6 +196,19 @@ struct yoke_error *yk_error_make_cancelled(const void *frame, const struct yoke_
         return &cancelled_out_of_memory;
     error->cancelled = true;
     yk_error_set_causes(error, cause, inner, inner_n);
+    return error;
+}
+
+struct yoke_error *yk_error_make_cancelled_at(void *const *frames, size_t frames_n,
+                                              const struct yoke_cause *cause)
+{
+    struct yoke_error *error =
+        make_at(frames, frames_n, NULL, "yoke.Cancelled", YOKE_CANCELLED, "", 0);
+
+    if (error == NULL)
+        return &cancelled_out_of_memory;
+    error->cancelled = true;
+    error->cause = yoke_cause_ref(cause);
     return error;
 }
 
@@ -347,21 +368,6 @@ void yk_error_free(struct yoke_error *error)
         error->inner_causes != NULL || error->site_strings != NULL || error->remote != NULL)
         free_parts(error);
     free(error);
-}
-
-void yk_error_count_pending(void)
-{
-    atomic_fetch_add_explicit(&counts.raised, 1, memory_order_relaxed);
-}
-
-void yk_error_count_absorbed(void)
-{
-    atomic_fetch_add_explicit(&counts.settled, 1, memory_order_relaxed);
-}
-
-void yk_error_count_made(void)
-{
-    atomic_fetch_sub_explicit(&counts.raised, 1, memory_order_relaxed);
 }
 
 struct yoke_error *yoke_error_ref(const struct yoke_error *error)

@@ -92,6 +92,10 @@ struct yoke_error *yk_error_make_cancelled(const void *frame, const struct yoke_
                                            const struct yoke_cause *cause,
                                            struct yoke_cause *const *inner, size_t inner_n);
 
+/* The same of the current locus, raised where `frames` say; for one that was pending till now. */
+struct yoke_error *yk_error_make_cancelled_at(void *const *frames, size_t frames_n,
+                                              const struct yoke_cause *cause);
+
 /*
  * A group that takes over the members' references (n > 0); one member is returned as itself. Never
  * NULL: without memory the first member is returned, the others suppressed by it. `message` NULL
@@ -129,9 +133,8 @@ void yk_error_set_causes(struct yoke_error *error, const struct yoke_cause *caus
                          struct yoke_cause *const *inner, size_t inner_n);
 
 /*
- * Formats into `text` as vsnprintf does, but without its cost for plain directives; what is too
- * long is cut between characters and ends in "...". Returns the length; a format that vsnprintf
- * refuses, or NULL, gives "".
+ * Formats into `text` as vsnprintf does; what is too long is cut between characters and ends in
+ * "...". Returns the length; a format that vsnprintf refuses, or NULL, gives "".
  */
 size_t yk_format(char *text, size_t size, const char *format, va_list arguments) YOKE_PRINTF(3, 0);
 
@@ -235,11 +238,6 @@ size_t yk_backtrace_take(const struct yk_locus *locus, const void *frame, void *
 
 /* Rendering of one symbolised backtrace, malloc'ed text, one frame a line; NULL: no memory. */
 char *yk_backtrace_text(void *const *frames, size_t n);
-
-/* A Cancelled that was never an object: counted as raised, then as settled or as made one. */
-void yk_error_count_pending(void);
-void yk_error_count_absorbed(void);
-void yk_error_count_made(void);
 
 /* The static errors used when there is no memory. */
 struct yoke_error *yk_error_out_of_memory(void);

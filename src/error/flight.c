@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "error/error.h"
+#include "error/stats.h"
 
 #define RAISES __attribute__((noinline))
 
@@ -64,19 +65,11 @@ struct yoke_error *yk_flight_now(struct yk_locus *locus)
     if (cause == NULL)
         return locus->in_flight;
     yk_locus_current = locus; /* it was raised there, whoever asks */
-    error = yk_error_make_cancelled(NULL, NULL, cause, NULL, 0);
+    error = yk_error_make_cancelled_at(locus->pending_frames, locus->pending_frames_n, cause);
     yk_locus_current = current;
     locus->pending = NULL;
     locus->in_flight = error;
     yoke_cause_unref(cause);
-    if (error->node.immortal) {
-        yk_error_count_absorbed(); /* no memory for it: the static one, which is not counted, stands
-                                      in */
-        return error;
-    }
-    yk_error_count_made();
-    memcpy(error->frames, locus->pending_frames, locus->pending_frames_n * sizeof(*error->frames));
-    error->frames_n = locus->pending_frames_n;
     return error;
 }
 
@@ -86,7 +79,8 @@ void yk_flight_absorb_pending(struct yk_locus *locus)
 
     locus->pending = NULL;
     yoke_cause_unref(cause);
-    yk_error_count_absorbed();
+    yk_count(YK_COUNT_RAISED);
+    yk_count(YK_COUNT_SETTLED);
 }
 
 void yk_flight_locate_pending(struct yk_locus *locus, const void *frame)
@@ -273,7 +267,6 @@ RAISES int yk_raise_cancelled(const struct yoke_site *site, const struct yoke_ca
         return YOKE_CANCELLED;
     if (old == NULL && inner_n == 0 && cause != NULL && site == NULL) {
         locus->pending = yoke_cause_ref(cause);
-        yk_error_count_pending();
         yk_flight_locate_pending(locus, __builtin_frame_address(0));
         return YOKE_CANCELLED;
     }

@@ -14,6 +14,7 @@
 #include <yoke/nursery.h>
 #include <yoke/runtime.h>
 #include <yoke/scope.h>
+#include <yoke/subprocess.h>
 #include <yoke/task.h>
 #include <yoke/value.h>
 

@@ -47,4 +47,10 @@
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
 #define YK_THREADS_MAX    32         /* worker threads of one runtime */
 
+/* processes */
+#define YK_SPAWN_FDS_MAX   64 /* given to one process: the spawner keeps them on its stack */
+#define YK_CAPTURE_MAX     (16u << 20) /* bytes of output captured, unless told otherwise */
+#define YK_PROCESS_TAIL    900         /* bytes of standard error in a failure: what a note holds */
+#define YK_PROCESS_TERM_NS INT64_C(5000000000) /* from SIGTERM to SIGKILL, as in trio */
+
 #endif

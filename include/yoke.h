@@ -10,6 +10,7 @@
 #include <yoke/context.h>
 #include <yoke/error.h>
 #include <yoke/event.h>
+#include <yoke/guest.h>
 #include <yoke/io.h>
 #include <yoke/nursery.h>
 #include <yoke/runtime.h>

@@ -81,6 +81,8 @@ struct yk_host_ops {
      */
     int (*poll)(struct yoke_host *host, int64_t until_ns, bool external);
     void (*wake)(struct yoke_host *host); /* from any thread */
+    /* Is readable when poll would find something. NULL: this host has no such descriptor. */
+    int (*descriptor)(struct yoke_host *host);
 
     int (*watch_add)(struct yoke_host *host, struct yk_watch *watch); /* -EPERM: always ready */
     void (*watch_remove)(struct yoke_host *host, struct yk_watch *watch);

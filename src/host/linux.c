@@ -168,6 +168,11 @@ static void linux_wake(struct yoke_host *host)
         yk_assert(errno == EAGAIN);
 }
 
+static int linux_descriptor(struct yoke_host *host)
+{
+    return self_of(host)->epoll_fd;
+}
+
 static int linux_watch_add(struct yoke_host *host, struct yk_watch *watch)
 {
     struct epoll_event event = {
@@ -239,6 +244,7 @@ static const struct yk_host_ops linux_ops = {
     .entropy = linux_entropy,
     .poll = linux_poll,
     .wake = linux_wake,
+    .descriptor = linux_descriptor,
     .watch_add = linux_watch_add,
     .watch_remove = linux_watch_remove,
     .spawn = yk_linux_spawn,

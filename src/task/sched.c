@@ -318,7 +318,9 @@ static void poll_world(struct yoke_runtime *runtime)
 
     if (runtime->ready_n == 0 && yk_list_empty(&runtime->blocked_waiters)) {
         until = yk_timers_next(&runtime->timers);
-        if (until == YOKE_NEVER && runtime->io_waits == 0 && runtime->external == 0) {
+        if (runtime->guest) {
+            until = 0;
+        } else if (until == YOKE_NEVER && runtime->io_waits == 0 && runtime->external == 0) {
             deadlock(runtime);
             until = 0;
         }
@@ -368,12 +370,16 @@ void yk_sched_on_big_stack(void (*fn)(void *arg), void *arg)
     yk_coro_switch(&runtime->current->coro, &runtime->loop, false);
 }
 
+void yk_sched_turn(struct yoke_runtime *runtime)
+{
+    poll_world(runtime);
+    runtime->switches_left = YK_SWITCHES_PER_TURN;
+    if (runtime->ready_n > 0)
+        run_tasks(runtime);
+}
+
 void yk_sched_loop(struct yoke_runtime *runtime)
 {
-    while (runtime->root.child_count > 0) {
-        poll_world(runtime);
-        runtime->switches_left = YK_SWITCHES_PER_TURN;
-        if (runtime->ready_n > 0)
-            run_tasks(runtime);
-    }
+    while (runtime->root.child_count > 0)
+        yk_sched_turn(runtime);
 }

@@ -73,6 +73,14 @@ struct yk_post {
 
 enum yk_slot { YK_SLOT_FDS, YK_SLOT_THREADS, YK_SLOT_SIGNALS, YK_SLOT_ACTOR, YK_SLOTS };
 
+/* What a runtime is made to run. */
+struct yk_program {
+    yoke_task_fn fn;
+    void *arg;
+    const char *name;
+    const struct yoke_site *site;
+};
+
 struct yoke_runtime {
     struct yoke_host *host;
     struct yk_coro loop; /* the scheduler itself: the stack of yoke_run's caller */
@@ -99,7 +107,9 @@ struct yoke_runtime {
     _Atomic(struct yk_post *) posts; /* newest first; pushed by any thread */
     size_t external;                 /* posts that will still come */
     bool deadlock_reported;
-    struct yoke_error *result; /* of the init task */
+    bool guest; /* its polls do not wait, and there is no deadlock: see guest.c */
+    struct yoke_cause *early_cancel; /* asked for before `main` was there; owned */
+    struct yoke_error *result;       /* of the init task */
     int result_rc;
     struct yk_task *dead;        /* ended, its stack not yet given back */
     struct yoke_nursery root;    /* of the init task, which owns the two below */
@@ -183,7 +193,26 @@ bool yk_wake_first(struct yk_list *queue, int rc);
 
 /* The scheduler's loop until the root nursery is empty; on the stack of yoke_run's caller. */
 void yk_sched_loop(struct yoke_runtime *runtime);
+void yk_sched_turn(struct yoke_runtime *runtime); /* once: a poll, and what is ready */
 void yk_sched_on_big_stack(void (*fn)(void *arg), void *arg);
+
+/*
+ * A runtime whose init task is ready, current on the calling thread; its host is in `opts`. NULL
+ * with an error raised. `program` is borrowed until it is freed.
+ */
+struct yoke_runtime *yk_runtime_new(const struct yk_program *program,
+                                    const struct yoke_run_opts *opts);
+
+/* All its tasks are done: puts its result in flight at the caller, and returns it. */
+int yk_runtime_free(struct yoke_runtime *runtime, struct yk_locus *caller);
+
+/* Cancels the program, or has it cancelled when it begins. On the loop's stack or in a task. */
+void yk_runtime_cancel(struct yoke_runtime *runtime, struct yoke_cause *cause);
+int64_t yk_runtime_wall_clock(void); /* of the current one's host */
+
+/* The runtime of a guest. */
+struct yoke_guest;
+struct yoke_runtime *yk_guest_runtime(struct yoke_guest *guest);
 
 /* A random UUID as text, from the runtime's entropy. */
 enum { YK_UUID_SIZE = 37 };

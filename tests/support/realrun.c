@@ -6,7 +6,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -28,6 +30,26 @@ bool yk_real_has_children(void)
     siginfo_t info;
 
     return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+void yk_real_limit_descriptors(int room)
+{
+    static struct rlimit before;
+    static bool limited;
+    struct rlimit limit;
+    int lowest;
+
+    if (limited)
+        yk_check_int(setrlimit(RLIMIT_NOFILE, &before), 0);
+    limited = room >= 0;
+    if (!limited)
+        return;
+    yk_check_int(getrlimit(RLIMIT_NOFILE, &before), 0);
+    lowest = dup(0); /* the limit is one of numbers, which are given out from below */
+    close(lowest);
+    limit = before;
+    limit.rlim_cur = (rlim_t)(lowest + room);
+    yk_check_int(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
 void yk_left_behind_note(struct yk_left_behind *before)

@@ -38,4 +38,7 @@ void yk_real_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *f
 unsigned yk_real_descriptors(void);
 bool yk_real_has_children(void);
 
+/* From now on only `room` more descriptors can be opened, until room is negative. */
+void yk_real_limit_descriptors(int room);
+
 #endif

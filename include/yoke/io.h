@@ -35,17 +35,32 @@ YOKE_API YOKE_MUST_CHECK int yoke_write_all(int fd, const void *data, size_t siz
 
 /*
  * Runs fn(arg) in a worker thread and waits for it; for calls that block. Returns what fn returns;
- * errors that fn raises (yoke_raise works there) are in flight here afterwards. By default the
- * wait can't be cancelled, since fn uses the caller's memory; with `abandon` a cancelled caller
- * leaves fn to finish alone with whatever `arg` points to, and an error that fn raises after that
- * is reported on stderr. -EAGAIN: no thread could be made.
+ * errors that fn raises (yoke_raise works there) are in flight here afterwards. Up to 32 run at a
+ * time; more wait, and are YOKE_CANCELLED with fn never called. Once fn has begun, the wait can't
+ * be cancelled by default, since fn uses the caller's memory; with `abandon` a cancelled caller
+ * leaves fn to finish alone with whatever `arg` points to. An error that fn raises after that is
+ * reported on stderr, and not even the end of the runtime waits for it. -EAGAIN: no thread could be
+ * made.
  */
 struct yoke_thread_opts {
-    bool abandon;                 /* may be left behind on cancellation */
-    void (*abandoned)(void *arg); /* then called on the runtime's thread when fn is done; or NULL */
+    bool abandon; /* may be left behind on cancellation */
+    /*
+     * Gets `arg` whenever the call is YOKE_CANCELLED: on the runtime's thread when fn is done or
+     * will not be called; on the worker's, if the runtime has ended before fn. NULL: nothing to do.
+     */
+    void (*abandoned)(void *arg);
 };
 YOKE_API YOKE_MUST_CHECK int yoke_thread_run(int (*fn)(void *arg), void *arg,
                                              const struct yoke_thread_opts *opts);
+
+/*
+ * Prints to a descriptor that may block, such as 1 or 2: a worker thread writes, so that a reader
+ * that has stopped stops nothing but the calling task. Texts of one runtime for one descriptor
+ * don't mix and keep the order of the calls. 0 when all is written; YOKE_CANCELLED: nothing is
+ * written if others were still printing, else the text may or may not be; -errno of write(2), also
+ * -EPIPE, without a signal.
+ */
+YOKE_API YOKE_MUST_CHECK int yoke_print(int fd, const char *format, ...) YOKE_PRINTF(2, 3);
 
 /*
  * A signal receiver: from open to close the given signals are caught for this runtime instead of

@@ -41,6 +41,9 @@ YOKE_API YOKE_MUST_CHECK int yoke_run_at(const struct yoke_site *site, yoke_task
                                          const char *fn_name, void *arg,
                                          const struct yoke_run_opts *opts);
 
+/* How many processors this process may run on; at least 1. */
+YOKE_API unsigned yoke_cpu_count(void);
+
 /*
  * Reports the error in flight to `stream`, as the root of a program does: the whole chain with
  * backtraces. Returns an exit status: 0 if there was none, 128 + n if a signal n cancelled the

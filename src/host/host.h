@@ -96,4 +96,11 @@ struct yk_host_ops {
     void (*free)(struct yoke_host *host);
 };
 
+/* The hosts there are, to be freed by their `free`. 0 or -errno. */
+int yk_host_linux_new(struct yoke_host **ret_host);
+int yk_host_sim_new(uint64_t seed, struct yoke_host **ret_host);
+
+/* Processors that this process may run on; at least 1. */
+unsigned yk_cpu_count(void);
+
 #endif

@@ -12,6 +12,7 @@
 #include "host/host.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +23,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include <yoke/error.h>
-#include <yoke/runtime.h>
 
 #include "base/check.h"
 #include "base/memory.h"
@@ -253,36 +252,38 @@ static const struct yk_host_ops linux_ops = {
     .free = linux_free,
 };
 
-struct yoke_host *yoke_host_linux_new(void)
+int yk_host_linux_new(struct yoke_host **ret_host)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLET};
     struct linux_host *self = yk_calloc(1, sizeof *self);
-    const char *what = "epoll_create1";
+    int rc;
 
-    if (self == NULL) {
-        yoke_raise("yoke.Host", ENOMEM, "no memory for a host");
-        return NULL;
-    }
+    if (self == NULL)
+        return -ENOMEM;
     self->host.ops = &linux_ops;
+    event.data.ptr = self;
     self->wake_fd = -1;
     self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (self->epoll_fd >= 0) {
-        what = "eventfd";
+    if (self->epoll_fd >= 0)
         self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        event.data.ptr = self;
-        if (self->wake_fd >= 0) {
-            what = "epoll_ctl";
-            if (epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, self->wake_fd, &event) == 0)
-                return &self->host;
-        }
+    if (self->wake_fd >= 0 &&
+        epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, self->wake_fd, &event) == 0) {
+        *ret_host = &self->host;
+        return 0;
     }
-    yoke_raise("yoke.Host", errno, "%s: %s", what, strerror(errno));
+    rc = -errno;
     linux_free(&self->host);
-    return NULL;
+    return rc;
 }
 
-void yoke_host_free(struct yoke_host *host)
+unsigned yk_cpu_count(void)
 {
-    if (host != NULL)
-        host->ops->free(host);
+    cpu_set_t cpus;
+    long n;
+
+    /* EINVAL on a machine with more of them than fit into a cpu_set_t. */
+    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
+        return (unsigned)CPU_COUNT(&cpus);
+    n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (unsigned)n : 1;
 }

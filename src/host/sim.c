@@ -13,8 +13,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yoke/error.h>
-#include <yoke/runtime.h>
 
 #include "base/check.h"
 #include "base/memory.h"
@@ -141,18 +139,17 @@ static const struct yk_host_ops sim_ops = {
     .free = sim_free,
 };
 
-struct yoke_host *yoke_host_sim_new(uint64_t seed)
+int yk_host_sim_new(uint64_t seed, struct yoke_host **ret_host)
 {
     struct sim_host *self = yk_calloc(1, sizeof *self);
 
-    if (self == NULL) {
-        yoke_raise("yoke.Host", ENOMEM, "no memory for a host");
-        return NULL;
-    }
+    if (self == NULL)
+        return -ENOMEM;
     self->host.ops = &sim_ops;
     self->now_ns = YOKE_S(1);
     yk_random_seed(&self->random, seed);
     pthread_mutex_init(&self->mutex, NULL);
     pthread_cond_init(&self->condition, NULL);
-    return &self->host;
+    *ret_host = &self->host;
+    return 0;
 }

@@ -71,7 +71,15 @@ struct yk_post {
     void (*run)(struct yk_post *post); /* on the scheduler's stack of the runtime's thread */
 };
 
-enum yk_slot { YK_SLOT_FDS, YK_SLOT_THREADS, YK_SLOT_SIGNALS, YK_SLOT_ACTOR, YK_SLOTS };
+/* Ended in this order. What jobs in threads come back to is behind the threads. */
+enum yk_slot {
+    YK_SLOT_FDS,
+    YK_SLOT_THREADS,
+    YK_SLOT_PRINT,
+    YK_SLOT_SIGNALS,
+    YK_SLOT_ACTOR,
+    YK_SLOTS,
+};
 
 /* What a runtime is made to run. */
 struct yk_program {

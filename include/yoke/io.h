@@ -9,6 +9,7 @@
 #include <sys/types.h>
 #include <yoke/cause.h>
 #include <yoke/common.h>
+#include <yoke/select.h>
 
 YOKE_BEGIN
 
@@ -19,6 +20,10 @@ YOKE_BEGIN
  */
 YOKE_API YOKE_MUST_CHECK int yoke_wait_readable(int fd);
 YOKE_API YOKE_MUST_CHECK int yoke_wait_writable(int fd);
+
+/* The same as cases of a select, whose result is 0. */
+YOKE_API struct yoke_select_case yoke_case_readable(int fd);
+YOKE_API struct yoke_select_case yoke_case_writable(int fd);
 
 /*
  * Reads up to `size` bytes from a non-blocking descriptor, waiting for at least one. The count;

@@ -118,7 +118,9 @@ static int raise_errno(const char *call, int number, int rc)
     return yoke_raise("yoke.Io", rc, "%s on descriptor %d: %s", call, number, strerror(-rc));
 }
 
-static int wait_registered(struct fd_table *table, int number, unsigned event, const char *call)
+/* Finds or makes the shared registration of a number, and uses it until put back. 0 or an error. */
+static int share(struct fd_table *table, int number, unsigned event, const char *call,
+                 struct yk_fd **ret_fd)
 {
     struct yk_fd *fd = table->entries[number];
     int rc;
@@ -134,36 +136,62 @@ static int wait_registered(struct fd_table *table, int number, unsigned event, c
     }
     fd->users++;
     fd->ready &= ~event; /* looked at just before; what comes later is an event of its own */
+    *ret_fd = fd;
+    return 0;
+}
+
+static void unshare(struct fd_table *table, struct yk_fd *fd)
+{
+    if (--fd->users > 0)
+        return;
+    table->entries[fd->watch.fd] = NULL;
+    yk_fd_fini(fd);
+    free(fd);
+}
+
+static int wait_registered(struct fd_table *table, int number, unsigned event, const char *call)
+{
+    struct yk_fd *fd = NULL;
+    int rc = share(table, number, event, call, &fd);
+
+    if (rc < 0)
+        return rc;
     rc = yk_fd_wait(fd, event);
-    if (--fd->users == 0) {
-        yk_fd_fini(fd);
-        table->entries[number] = NULL;
-        free(fd);
-    }
+    unshare(table, fd);
     return rc;
+}
+
+/* 1 it is ready, 0 it is not, or an error. The table of descriptors has a place for it then. */
+static int ready_now(struct yoke_runtime *runtime, int number, unsigned event, const char *call,
+                     struct fd_table **ret_table)
+{
+    struct pollfd now = {.fd = number, .events = event == YK_READABLE ? POLLIN : POLLOUT};
+
+    if (number < 0)
+        return raise_errno(call, number, -EBADF);
+    *ret_table = table_of(runtime, number);
+    if (*ret_table == NULL)
+        return raise_errno(call, number, -ENOMEM);
+    if (poll(&now, 1, 0) <= 0)
+        return 0;
+    return now.revents & POLLNVAL ? raise_errno(call, number, -EBADF) : 1;
 }
 
 static int wait_for(int number, unsigned event, const char *call)
 {
     struct yk_task *task = yk_task_self(call);
-    struct pollfd now = {.fd = number, .events = event == YK_READABLE ? POLLIN : POLLOUT};
     struct fd_table *table;
     int rc = yk_check_cancelled(task);
 
     if (rc < 0)
         return rc;
-    if (number < 0)
-        return raise_errno(call, number, -EBADF);
-    table = table_of(task->runtime, number);
-    if (table == NULL)
-        return raise_errno(call, number, -ENOMEM);
-    if (poll(&now, 1, 0) > 0) {
-        if (now.revents & POLLNVAL)
-            return raise_errno(call, number, -EBADF);
-        yk_completed_at_once(task);
-        return 0;
-    }
-    return wait_registered(table, number, event, call);
+    rc = ready_now(task->runtime, number, event, call, &table);
+    if (rc < 0)
+        return rc;
+    if (rc == 0)
+        return wait_registered(table, number, event, call);
+    yk_completed_at_once(task);
+    return 0;
 }
 
 int yoke_wait_readable(int fd)
@@ -174,6 +202,87 @@ int yoke_wait_readable(int fd)
 int yoke_wait_writable(int fd)
 {
     return wait_for(fd, YK_WRITABLE, "yoke_wait_writable");
+}
+
+/* Cases of a select. `object` is the registration while it is enlisted. */
+
+static int attempt_event(struct yoke_select_case *c, unsigned event)
+{
+    struct fd_table *table;
+
+    return ready_now(yk_runtime_current, (int)c->number, event, "yoke_select", &table);
+}
+
+static int enlist_event(struct yoke_select_case *c, unsigned event)
+{
+    struct fd_table *table = yk_runtime_current->slots[YK_SLOT_FDS].data;
+    struct yk_fd *fd = NULL;
+    int rc = share(table, (int)c->number, event, "yoke_select", &fd);
+
+    if (rc < 0)
+        return rc;
+    c->object = fd;
+    yk_list_append(event == YK_READABLE ? &fd->readers : &fd->writers, &c->wait.node);
+    yk_runtime_current->io_waits++;
+    return 0;
+}
+
+static int attempt_readable(struct yoke_select_case *c)
+{
+    return attempt_event(c, YK_READABLE);
+}
+
+static int enlist_readable(struct yoke_select_case *c)
+{
+    return enlist_event(c, YK_READABLE);
+}
+
+static int attempt_writable(struct yoke_select_case *c)
+{
+    return attempt_event(c, YK_WRITABLE);
+}
+
+static int enlist_writable(struct yoke_select_case *c)
+{
+    return enlist_event(c, YK_WRITABLE);
+}
+
+static int finish_event(struct yoke_select_case *c, int rc)
+{
+    (void)c;
+    yk_assert(rc == 0);
+    return 1;
+}
+
+static void leave_event(struct yoke_select_case *c)
+{
+    yk_runtime_current->io_waits--;
+    unshare(yk_runtime_current->slots[YK_SLOT_FDS].data, c->object);
+    c->object = NULL;
+}
+
+struct yoke_select_case yoke_case_readable(int fd)
+{
+    static const struct yoke_select_source source = {
+        .attempt = attempt_readable,
+        .enlist = enlist_readable,
+        .finish = finish_event,
+        .leave = leave_event,
+    };
+
+    return (struct yoke_select_case){.source = &source, .number = fd};
+}
+
+struct yoke_select_case yoke_case_writable(int fd)
+{
+    static const struct yoke_select_source source = {
+        .attempt = attempt_writable,
+        .enlist = enlist_writable,
+        .finish = finish_event,
+        .leave = leave_event,
+    };
+
+    return (struct yoke_select_case){.source = &source, .number = fd};
 }
 
 ssize_t yoke_read(int fd, void *buffer, size_t size)

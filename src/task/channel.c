@@ -25,6 +25,8 @@ struct yoke_channel {
     size_t count;
     struct yk_list senders;   /* yk_wait, data: const void *item */
     struct yk_list receivers; /* yk_wait, data: void *ret_item */
+    size_t send_ends;         /* still open */
+    size_t receive_ends;      /* still open */
     bool send_closed;
     bool receive_closed;
     max_align_t items[];
@@ -57,6 +59,8 @@ struct yoke_channel *yoke_channel_new(size_t item_size, size_t capacity)
         return NULL;
     }
     channel->refs = 1;
+    channel->send_ends = 1;
+    channel->receive_ends = 1;
     channel->item_size = item_size;
     channel->capacity = capacity;
     yk_list_init(&channel->senders);
@@ -98,7 +102,7 @@ static int send_now(struct yoke_channel *channel, const void *item)
         struct yk_wait *wait = yk_container_of(node, struct yk_wait, node);
 
         memcpy(wait->data, item, channel->item_size);
-        yk_wake(wait->task, 1);
+        yk_wake_wait(wait, 1);
         return 1;
     }
     if (channel->count == channel->capacity)
@@ -117,7 +121,7 @@ static bool take_from_sender(struct yoke_channel *channel, void *ret_item)
         return false;
     wait = yk_container_of(node, struct yk_wait, node);
     memcpy(ret_item, wait->data, channel->item_size);
-    yk_wake(wait->task, 0);
+    yk_wake_wait(wait, 0);
     return true;
 }
 
@@ -186,8 +190,26 @@ int yoke_channel_try_receive(struct yoke_channel *channel, void *ret_item)
     return receive_now(channel, ret_item);
 }
 
+int yoke_channel_open_send(struct yoke_channel *channel)
+{
+    if (channel->send_closed)
+        return closed("sending");
+    channel->send_ends++;
+    return 0;
+}
+
+int yoke_channel_open_receive(struct yoke_channel *channel)
+{
+    if (channel->receive_closed)
+        return closed("receiving");
+    channel->receive_ends++;
+    return 0;
+}
+
 void yoke_channel_close_send(struct yoke_channel *channel)
 {
+    if (channel->send_closed || --channel->send_ends > 0)
+        return;
     channel->send_closed = true;
     while (yk_wake_first(&channel->receivers, 0))
         continue;
@@ -197,6 +219,8 @@ void yoke_channel_close_send(struct yoke_channel *channel)
 
 void yoke_channel_close_receive(struct yoke_channel *channel)
 {
+    if (channel->receive_closed || --channel->receive_ends > 0)
+        return;
     channel->receive_closed = true;
     channel->count = 0;
     while (yk_wake_first(&channel->receivers, YOKE_ECLOSED))
@@ -208,4 +232,31 @@ void yoke_channel_close_receive(struct yoke_channel *channel)
 size_t yoke_channel_count(const struct yoke_channel *channel)
 {
     return channel->count;
+}
+
+bool yoke_channel_ended(const struct yoke_channel *channel)
+{
+    return channel->send_closed && channel->count == 0;
+}
+
+void yoke_channel_stats(const struct yoke_channel *channel, struct yoke_channel_stats *ret_stats)
+{
+    *ret_stats = (struct yoke_channel_stats){
+        .count = channel->count,
+        .capacity = channel->capacity,
+        .senders = channel->send_ends,
+        .receivers = channel->receive_ends,
+        .senders_waiting = yk_waiting_in(&channel->senders),
+        .receivers_waiting = yk_waiting_in(&channel->receivers),
+    };
+}
+
+struct yk_list *yk_channel_senders(struct yoke_channel *channel)
+{
+    return &channel->senders;
+}
+
+struct yk_list *yk_channel_receivers(struct yoke_channel *channel)
+{
+    return &channel->receivers;
 }

@@ -43,6 +43,11 @@ static int run_main(struct yk_task *task, const struct yk_program *program)
         yk_scope_cancel_cause(&main_nursery.scope, task->runtime->early_cancel);
     if (rc == 0)
         rc = program->fn(program->arg);
+    /* Here, where what lay in the frame of that function is still known to be gone. */
+    if (task->held != NULL)
+        rc = yk_give_back(task, rc);
+    if (task->bindings != NULL)
+        yk_bindings_end(task);
     yk_scope_check_innermost(&main_nursery.scope, task, program->site);
     cancelled = main_nursery.scope.cancel_called;
     if (cancelled)

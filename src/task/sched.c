@@ -164,12 +164,17 @@ static bool abort_wait(struct yk_task *task, void *arg)
     return true;
 }
 
+int yk_wait_by(struct yk_list *queue, const char *waiting_for, struct yk_wait *wait)
+{
+    yk_list_append(queue, &wait->node);
+    return yk_park(wait->task, waiting_for, abort_wait, wait);
+}
+
 int yk_wait_in(struct yk_list *queue, const char *waiting_for, void *data)
 {
     struct yk_wait wait = {.task = yk_runtime_current->current, .data = data};
 
-    yk_list_append(queue, &wait.node);
-    return yk_park(wait.task, waiting_for, abort_wait, &wait);
+    return yk_wait_by(queue, waiting_for, &wait);
 }
 
 bool yk_wake_first(struct yk_list *queue, int rc)
@@ -178,8 +183,17 @@ bool yk_wake_first(struct yk_list *queue, int rc)
 
     if (node == NULL)
         return false;
-    yk_wake(yk_container_of(node, struct yk_wait, node)->task, rc);
+    yk_wake_wait(yk_container_of(node, struct yk_wait, node), rc);
     return true;
+}
+
+size_t yk_waiting_in(const struct yk_list *queue)
+{
+    size_t n = 0;
+
+    for (const struct yk_list *node = queue->next; node != queue; node = node->next)
+        n++;
+    return n;
 }
 
 void yk_completed_at_once(struct yk_task *task)
@@ -199,6 +213,10 @@ static void task_entry(void *arg)
     yk_coro_entered(&task->coro);
     free_dead(runtime);
     rc = task->fn(task->arg);
+    if (__builtin_expect(task->held != NULL, 0))
+        rc = yk_give_back(task, rc);
+    if (task->bindings != NULL)
+        yk_bindings_end(task);
     if (task->scope != &task->nursery->scope)
         yk_misuse(task->site, "scope opened at", task->scope->site,
                   "task %s ended with scope \"%s\" open", task->name, task->scope->name);
@@ -243,8 +261,11 @@ int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke
     task->locus.actor = &runtime->actor;
     task->locus.stack_low = low;
     task->locus.stack_high = high;
-    if (parent != NULL)
+    if (parent != NULL) {
         memcpy(task->locals, parent->locals, sizeof task->locals);
+        if (__builtin_expect(parent->bindings != NULL, 0))
+            task->bindings = yk_bindings_inherit(parent);
+    }
     yk_coro_init(&task->coro, low, (char *)task, task_entry, task);
     yk_list_append(&nursery->scope.tasks, &task->in_scope);
     yk_list_append(&nursery->children, &task->in_nursery);

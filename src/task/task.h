@@ -9,7 +9,9 @@
 #define YK_TASK_TASK_H
 
 #include <yoke/nursery.h>
+#include <yoke/parking_lot.h>
 #include <yoke/runtime.h>
+#include <yoke/select.h> /* struct yk_wait: cases of a select contain some */
 
 #include "base/list.h"
 #include "base/random.h"
@@ -62,6 +64,8 @@ struct yk_task { /* at the top of its own stack */
     struct yk_start_handshake *handshake;
     struct yoke_cause *kept_cause; /* of the last cancelled scope it closed */
     void *locals[YK_TASK_LOCALS];  /* inherited by tasks spawned from it */
+    struct yk_binding *bindings;   /* of task-locals, innermost first; local.c */
+    struct yk_held *held;          /* what it must give back before it ends; parking_lot.c */
     char name[YK_TASK_NAME_MAX];
 };
 
@@ -133,13 +137,6 @@ struct yoke_runtime {
     void *big_stack_arg;
 };
 
-/* A place in a queue of waiters, in the frame of the waiting call. */
-struct yk_wait {
-    struct yk_list node;
-    struct yk_task *task;
-    void *data;
-};
-
 extern __thread struct yoke_runtime *yk_runtime_current; /* NULL: none on this thread */
 
 /* The calling task, or NULL. */
@@ -191,13 +188,51 @@ void yk_yield(struct yk_task *task);
 int64_t yk_now(struct yoke_runtime *runtime);
 
 /*
- * Waits in a queue of yk_wait; cancellable. The waker pops the node and calls yk_wake. `data` is
- * for the waker.
+ * Waits in a queue of yk_wait; cancellable. The waker pops the node and calls yk_wake_wait. `data`
+ * is for the waker.
  */
 int yk_wait_in(struct yk_list *queue, const char *waiting_for, void *data);
 
+/* The same by a wait of the caller's, whose `data` a waker may have changed when this returns. */
+int yk_wait_by(struct yk_list *queue, const char *waiting_for, struct yk_wait *wait);
+
+/* Wakes the task of a wait that was popped. If the wait is a case of a select, it has won it. */
+static inline void yk_wake_wait(struct yk_wait *wait, int rc)
+{
+    if (__builtin_expect(wait->claimed != NULL, 0))
+        wait->claimed(wait);
+    yk_wake(wait->task, rc);
+}
+
 /* Wakes the first in such a queue with `rc`; false if there is none. */
 bool yk_wake_first(struct yk_list *queue, int rc);
+
+/* How many wait in such a queue. */
+size_t yk_waiting_in(const struct yk_list *queue);
+
+/* The queues of a channel, for select; `data` of a wait is its item. */
+struct yk_list *yk_channel_senders(struct yoke_channel *channel);
+struct yk_list *yk_channel_receivers(struct yoke_channel *channel);
+
+/* Breaks a lot in the name of a task. */
+void yk_parking_lot_break(struct yoke_parking_lot *lot, struct yk_task *task);
+
+/* Raises that the lot in which a case of a select waited is broken. Returns -EOWNERDEAD. */
+int yk_select_broken(const struct yoke_select_case *c);
+
+/* What a task must give back before it ends. Adding it twice, or removing it unheld, is a bug. */
+void yk_hold_add(struct yk_task *task, struct yk_held *held);
+void yk_hold_remove(struct yk_held *held);
+
+/*
+ * The function of a task has returned `rc`: what it holds still is taken from it. Returns rc, or
+ * the code of an error raised about that.
+ */
+int yk_give_back(struct yk_task *task, int rc);
+
+/* Task-locals: what a task spawned by `task` starts with; the end of a task's own. */
+struct yk_binding *yk_bindings_inherit(struct yk_task *task);
+void yk_bindings_end(struct yk_task *task);
 
 /* The scheduler's loop until the root nursery is empty; on the stack of yoke_run's caller. */
 void yk_sched_loop(struct yoke_runtime *runtime);

@@ -13,6 +13,7 @@
 #include <yoke/error.h>
 #include <yoke/event.h>
 #include <yoke/guest.h>
+#include <yoke/handle.h>
 #include <yoke/io.h>
 #include <yoke/limiter.h>
 #include <yoke/local.h>

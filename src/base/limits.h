@@ -45,7 +45,8 @@
                   kills it otherwise */
 #define YK_STREAM_WINDOW  64         /* messages in flight per direction of a context */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
-#define YK_THREADS_MAX    32         /* worker threads of one runtime */
+#define YK_THREADS_MAX    32         /* calls in worker threads at a time, without an own limiter */
+#define YK_POSTS_MAX      (1u << 14) /* posts to a runtime that have not begun: each gets a stack */
 
 /* processes */
 #define YK_SPAWN_FDS_MAX   64 /* given to one process: the spawner keeps them on its stack */

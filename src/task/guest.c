@@ -13,7 +13,6 @@
  * There is no deadlock for a guest: the outer loop may always have something for it.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
@@ -31,7 +30,6 @@ struct yoke_guest {
     struct yk_watch timer;      /* a timer descriptor */
     int64_t armed_ns;           /* what it is set to; YOKE_NEVER: nothing */
     int fd;
-    pthread_t thread;
     bool finished;
 };
 
@@ -43,7 +41,7 @@ struct outside {
 
 static void check_caller(const struct yoke_guest *guest, const char *call)
 {
-    if (!pthread_equal(guest->thread, pthread_self()))
+    if (guest->runtime->thread != yk_thread_mark())
         yk_misuse(NULL, "guest opened at", guest->program.site,
                   "%s by another thread than the one that opened the guest", call);
     if (yk_runtime_current != NULL)
@@ -169,7 +167,6 @@ int yoke_guest_open_at(const struct yoke_site *site, yoke_task_fn fn, const char
     if (own.host == NULL)
         own.host = guest->own_host = yoke_host_linux_new();
     guest->program = (struct yk_program){.fn = fn, .arg = arg, .name = fn_name, .site = site};
-    guest->thread = pthread_self();
     rc = own.host == NULL ? yoke_error_code(yoke_in_flight()) : begin(guest, &own);
     if (rc == 0) {
         *ret_guest = guest;

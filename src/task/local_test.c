@@ -57,7 +57,7 @@ YK_SIM_TEST(a_value_is_seen_in_its_block_and_the_outer_one_after_it)
 
 struct heir {
     int sees;
-    int sets; /* for itself; 0: nothing */
+    int sets;                      /* for itself; 0: nothing */
     struct yoke_nursery *children; /* spawns one heir in there, unless NULL */
     struct heir *child;
 };

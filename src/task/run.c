@@ -85,6 +85,15 @@ static void keep_result(struct yk_task *task, int rc)
     runtime->result_rc = rc;
 }
 
+/* From here on nothing comes in from outside. */
+static void stop_slots(struct yoke_runtime *runtime)
+{
+    runtime->ending = true;
+    for (int i = 0; i < YK_SLOTS; i++)
+        if (runtime->slots[i].stop != NULL)
+            runtime->slots[i].stop(runtime->slots[i].data);
+}
+
 static int init_task(void *arg)
 {
     struct yk_task *task = yk_task_self("init");
@@ -98,6 +107,7 @@ static int init_task(void *arg)
     task->runtime->system = &system_nursery;
     if (rc == 0)
         rc = run_main(task, arg);
+    stop_slots(task->runtime);
     /* A service's error is kept beside the program's own, and beats a Cancelled: as in cleanup. */
     yoke_hold(&hold);
     end_nursery(&system_nursery, "the program has ended");
@@ -177,6 +187,7 @@ static void runtime_init(struct yoke_runtime *runtime, const struct yoke_run_opt
     runtime->host = opts->host;
     runtime->shuffle = opts->shuffle;
     runtime->seed = opts->seed;
+    runtime->thread = yk_thread_mark();
     yk_random_seed(&runtime->random, opts->seed);
     yk_list_init(&runtime->tasks);
     yk_list_init(&runtime->blocked_waiters);

@@ -332,6 +332,16 @@ static void deadlock(struct yoke_runtime *runtime)
     yk_scope_cancel_with(&runtime->root.scope, &spec);
 }
 
+/*
+ * Whether something outside will, or with no deadline to wait for may, wake the poller. In this
+ * order: who posts and then lets go of the last handle is seen by the one or the other.
+ */
+static bool awaits_outside(struct yoke_runtime *runtime, int64_t until)
+{
+    return runtime->external > 0 || (until == YOKE_NEVER && (atomic_load(&runtime->callers) > 0 ||
+                                                             atomic_load(&runtime->posts) != NULL));
+}
+
 static void poll_world(struct yoke_runtime *runtime)
 {
     int64_t until = 0;
@@ -341,12 +351,13 @@ static void poll_world(struct yoke_runtime *runtime)
         until = yk_timers_next(&runtime->timers);
         if (runtime->guest) {
             until = 0;
-        } else if (until == YOKE_NEVER && runtime->io_waits == 0 && runtime->external == 0) {
+        } else if (until == YOKE_NEVER && runtime->io_waits == 0 &&
+                   !awaits_outside(runtime, until)) {
             deadlock(runtime);
             until = 0;
         }
     }
-    rc = runtime->host->ops->poll(runtime->host, until, runtime->external > 0);
+    rc = runtime->host->ops->poll(runtime->host, until, awaits_outside(runtime, until));
     yk_assert(rc == 0);
     runtime->now_valid = false;
     if (runtime->timers.n > 0)

@@ -78,6 +78,7 @@ struct yk_post {
 /* Ended in this order. What jobs in threads come back to is behind the threads. */
 enum yk_slot {
     YK_SLOT_FDS,
+    YK_SLOT_HANDLE,
     YK_SLOT_THREADS,
     YK_SLOT_PRINT,
     YK_SLOT_SIGNALS,
@@ -118,6 +119,9 @@ struct yoke_runtime {
     size_t io_waits;                 /* waits that the poller may end */
     _Atomic(struct yk_post *) posts; /* newest first; pushed by any thread */
     size_t external;                 /* posts that will still come */
+    _Atomic size_t callers;          /* handles by which posts may come; set by any thread */
+    bool ending;                     /* the program's own tasks are done */
+    const void *thread;              /* yk_thread_mark() of its thread */
     bool deadlock_reported;
     bool guest; /* its polls do not wait, and there is no deadlock: see guest.c */
     struct yoke_cause *early_cancel; /* asked for before `main` was there; owned */
@@ -130,6 +134,7 @@ struct yoke_runtime {
     struct yoke_actor_id actor;
     struct {
         void *data;
+        void (*stop)(void *data); /* in the init task, before `system` is ended; or NULL */
         void (*fini)(void *data);
     } slots[YK_SLOTS];
     /* a call that is to run on the loop's stack, for the task `current` */
@@ -138,6 +143,12 @@ struct yoke_runtime {
 };
 
 extern __thread struct yoke_runtime *yk_runtime_current; /* NULL: none on this thread */
+
+/* Tells the calling thread from all others that live. */
+static inline const void *yk_thread_mark(void)
+{
+    return &yk_runtime_current;
+}
 
 /* The calling task, or NULL. */
 static inline struct yk_task *yk_task_self_or_null(void)
@@ -220,6 +231,10 @@ void yk_parking_lot_break(struct yoke_parking_lot *lot, struct yk_task *task);
 /* Raises that the lot in which a case of a select waited is broken. Returns -EOWNERDEAD. */
 int yk_select_broken(const struct yoke_select_case *c);
 
+/* As yoke_limiter_release, of a token that was not borrowed by a task; also outside of one. */
+struct yoke_token;
+void yk_limiter_take_back(struct yoke_token *token);
+
 /* What a task must give back before it ends. Adding it twice, or removing it unheld, is a bug. */
 void yk_hold_add(struct yk_task *task, struct yk_held *held);
 void yk_hold_remove(struct yk_held *held);
@@ -268,6 +283,9 @@ void yk_run_posts(struct yoke_runtime *runtime); /* those that have come */
 /* Creates a task in a nursery. 0 or -ENOMEM with an error raised. */
 int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke_task_fn fn,
                 const char *name, void *arg, struct yk_task **ret_task);
+
+/* As yoke_why, for any task. */
+const struct yoke_cause *yk_task_why(const struct yk_task *task);
 
 /* Recomputes what of a scope is being cancelled, and cancels tasks that have become so. */
 void yk_scope_update(struct yoke_scope *scope);

@@ -35,6 +35,17 @@
 #define UNSEEN __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
 #endif
 
+/* ThreadSanitizer would take it for a fork, after which there are two of its tables. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define YK_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) || defined(YK_TSAN)
+int __clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...);
+#define clone __clone
+#endif
+
 enum {
     STACK_SIZE = 64 << 10, /* the dynamic linker resolves symbols on it */
     SIGNALS = 64,

@@ -147,9 +147,25 @@ GUEST_TEST(a_sleeping_guest_wakes_its_loop_in_time_and_not_before)
 
     settle(guest);
     yk_check(!readable(guest));
+    yk_check_text(yoke_task_name(), ""); /* what runs here is nobody's task */
     steps = run_loop(&guest, 1);
     yk_check(steps <= 3);
     yk_check_int(yoke_guest_close(guest), 0);
+}
+
+GUEST_TEST(a_step_without_anything_to_do_does_not_wait)
+{
+    int64_t long_ns = YOKE_S(3600);
+    struct yoke_guest *guest = guest_of(nap, &long_ns);
+
+    settle(guest);
+    for (int i = 0; i < 3; i++)
+        yk_check_int(yoke_guest_step(guest), 1);
+    yk_check(!readable(guest));
+    yoke_guest_cancel(guest, NULL);
+    run_loop(&guest, 1);
+    yk_check_int(yoke_guest_close(guest), YOKE_CANCELLED);
+    yoke_clear();
 }
 
 static int naps(void *arg)
@@ -366,6 +382,7 @@ GUEST_TEST(the_outer_loop_cancels_with_a_cause)
     struct yoke_guest *guest = guest_of(wait_for_ever, &began);
 
     settle(guest);
+    yk_check_int(yoke_guest_step(guest), 1);
     yk_check(began && !readable(guest)); /* that nothing inside can wake it is no deadlock */
     yoke_guest_cancel(guest, "enough");
     yoke_guest_cancel(guest, "more than enough");
@@ -559,6 +576,7 @@ int main(void)
         cmocka_unit_test(a_guest_runs_only_in_its_steps_and_gives_its_result),
         cmocka_unit_test(the_error_of_a_guest_is_in_flight_when_it_is_closed),
         cmocka_unit_test(a_sleeping_guest_wakes_its_loop_in_time_and_not_before),
+        cmocka_unit_test(a_step_without_anything_to_do_does_not_wait),
         cmocka_unit_test(each_of_several_deadlines_wakes_the_loop),
         cmocka_unit_test(a_busy_guest_gives_the_loop_its_turns),
         cmocka_unit_test(two_guests_of_one_thread_play_with_each_other),

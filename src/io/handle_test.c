@@ -516,6 +516,46 @@ static void a_guest_is_called_by_its_loop_and_by_threads(void **state)
     yk_left_behind_check(&before);
 }
 
+static void *expect_enough(void *arg)
+{
+    struct caller *caller = arg;
+
+    yk_check_int(yoke_handle_call(caller->handle, begin_and_wait, caller), YOKE_CANCELLED);
+    yk_check_text(yoke_cause_reason(yoke_error_cause(yoke_in_flight())), "enough");
+    yoke_clear();
+    yoke_handle_unref(caller->handle);
+    return NULL;
+}
+
+static void a_call_from_outside_is_cancelled_with_its_program_and_by_its_cause(void **state)
+{
+    struct caller caller = {.value = 0};
+    struct yk_left_behind before;
+    struct yoke_guest *guest;
+
+    (void)state;
+    yk_left_behind_note(&before);
+    yoke_event_init(&caller.begun);
+    yoke_event_init(&caller.done);
+    assert_int_equal(yoke_guest_open(wait_done, &caller, NULL, &guest), 0);
+    caller.handle = yoke_guest_handle(guest);
+    assert_int_equal(pthread_create(&caller.thread, NULL, expect_enough, &caller), 0);
+    for (bool asked = false;;) {
+        struct pollfd fd = {.fd = yoke_guest_fd(guest), .events = POLLIN};
+
+        assert_int_equal(poll(&fd, 1, -1), 1);
+        if (yoke_guest_step(guest) == 0)
+            break;
+        if (yoke_event_is_set(&caller.begun) && !asked)
+            yoke_guest_cancel(guest, "enough");
+        asked = yoke_event_is_set(&caller.begun);
+    }
+    join(&caller);
+    assert_int_equal(yoke_guest_close(guest), YOKE_CANCELLED);
+    yoke_clear();
+    yk_left_behind_check(&before);
+}
+
 /* --- want ------------------------------------------------------------------------------------ */
 
 YK_REAL_TEST(without_memory_a_handle_or_a_post_is_an_error)
@@ -603,6 +643,7 @@ int main(void)
         cmocka_unit_test(it_is_a_deadlock_only_when_the_last_handle_is_gone),
         cmocka_unit_test(many_threads_call_and_post),
         cmocka_unit_test(a_guest_is_called_by_its_loop_and_by_threads),
+        cmocka_unit_test(a_call_from_outside_is_cancelled_with_its_program_and_by_its_cause),
         cmocka_unit_test(without_memory_a_handle_or_a_post_is_an_error),
         cmocka_unit_test(too_many_posts_are_refused_until_some_have_begun),
         cmocka_unit_test(a_post_that_can_not_begin_for_want_of_memory_cancels_the_program),

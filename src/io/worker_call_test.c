@@ -12,9 +12,11 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <unistd.h>
 #include <yoke/event.h>
 #include <yoke/handle.h>
 #include <yoke/io.h>
@@ -179,8 +181,12 @@ static void a_worker_left_behind_is_told_so_even_after_its_runtime(void **state)
     struct yoke_error_stats before, after;
     sem_t ended;
     struct job job = {.gone = &ended};
+    int ends[2], saved = dup(2);
+    char byte;
 
     (void)state;
+    assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+    assert_int_equal(dup2(ends[1], 2), 2);
     yoke_error_stats(&before);
     assert_int_equal(sem_init(&job.go, 0, 0), 0);
     assert_int_equal(sem_init(&ended, 0, 0), 0);
@@ -188,6 +194,11 @@ static void a_worker_left_behind_is_told_so_even_after_its_runtime(void **state)
     sem_post(&job.go);
     while (sem_wait(&ended) != 0)
         continue;
+    assert_int_equal(dup2(saved, 2), 2);
+    assert_true(read(ends[0], &byte, 1) < 0 && errno == EAGAIN); /* nothing was reported */
+    close(ends[0]);
+    close(ends[1]);
+    close(saved);
     assert_false(job.ran);
     assert_int_equal(yk_checks_failed(), 0);
     yoke_error_stats(&after);

@@ -16,8 +16,9 @@ YOKE_BEGIN
 
 /*
  * Waits until reading (writing) `fd` would not block, or it has an error or end-of-file to report.
- * 0; YOKE_CANCELLED; -EPERM for a descriptor that is always ready (a regular file); -EBADF. The
- * descriptor stays the caller's, and must not be closed while a task waits for it.
+ * 0, also at once for a descriptor that is always ready (a regular file); YOKE_CANCELLED; -EBADF;
+ * -ENOMEM; -ENOSPC if the user may watch no more. The descriptor stays the caller's, and must not
+ * be closed while a task waits for it.
  */
 YOKE_API YOKE_MUST_CHECK int yoke_wait_readable(int fd);
 YOKE_API YOKE_MUST_CHECK int yoke_wait_writable(int fd);
@@ -33,8 +34,9 @@ YOKE_API struct yoke_select_case yoke_case_writable(int fd);
 YOKE_API YOKE_MUST_CHECK ssize_t yoke_read(int fd, void *buffer, size_t size);
 
 /*
- * Writes all `size` bytes to a non-blocking descriptor. 0; YOKE_CANCELLED or -errno, and then
- * *ret_written (may be NULL) says how many bytes went out.
+ * Writes all `size` bytes to a non-blocking descriptor. 0; YOKE_CANCELLED or -errno, also -EPIPE,
+ * which comes without SIGPIPE. *ret_written (may be NULL) says in each case how many bytes went
+ * out.
  */
 YOKE_API YOKE_MUST_CHECK int yoke_write_all(int fd, const void *data, size_t size,
                                             size_t *ret_written);
@@ -77,9 +79,12 @@ YOKE_API YOKE_MUST_CHECK int yoke_print(int fd, const char *format, ...) YOKE_PR
 
 /*
  * A signal receiver: from open to close the given signals are caught for this runtime instead of
- * having their default effect. Several receivers of one signal each get it. Up to 64 signals are
- * kept until taken; more are counted as one. Signals are a process's: only one runtime of a
- * process may receive a given signal at a time (-EBUSY).
+ * having their default effect. Several receivers of one signal each get it, at least once: up to 64
+ * signals are kept until taken, and beyond that repetitions of one are dropped. Signals are a
+ * process's: only one runtime of a process may receive a given signal at a time (-EBUSY).
+ *
+ * open: 0; -EBUSY; -EINVAL for a number that can't be caught; -EMFILE and the like. Never blocks.
+ * wait: 0 and the signal; YOKE_CANCELLED. close: in any case, and before the runtime ends.
  */
 struct yoke_signals { /* lives in the caller's frame; every field is private */
     struct yk_list node;

@@ -127,19 +127,12 @@ YOKE_API YOKE_MUST_CHECK int yoke_process_open_at(const struct yoke_site *site,
 YOKE_API pid_t yoke_process_pid(const struct yoke_process *process);
 
 /*
- * Our ends of its pipes, non-blocking, for yoke_read and yoke_wait_*; -1: none. They are closed
- * with the process. To write to the input use yoke_process_write.
+ * Our ends of its pipes, non-blocking, for yoke_read and yoke_write_all; -1: none. They are closed
+ * with the process. Writing what it can't read any more is the error -EPIPE.
  */
 YOKE_API int yoke_process_input(const struct yoke_process *process);
 YOKE_API int yoke_process_output(const struct yoke_process *process);
 YOKE_API int yoke_process_errors(const struct yoke_process *process);
-
-/*
- * Writes all of it to the input of the process. As yoke_write_all; but when nobody can read it any
- * more this is the error -EPIPE, never SIGPIPE.
- */
-YOKE_API YOKE_MUST_CHECK int yoke_process_write(struct yoke_process *process, const void *data,
-                                                size_t size, size_t *ret_written);
 
 /* Ends its input: the process reads end-of-file. Twice is fine. No task may be writing. */
 YOKE_API void yoke_process_close_input(struct yoke_process *process);

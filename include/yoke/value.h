@@ -152,6 +152,13 @@ YOKE_API YOKE_MUST_CHECK int yoke_value_str(struct yoke_value v, const char *wha
 YOKE_API YOKE_MUST_CHECK int yoke_value_bin(struct yoke_value v, const char *what,
                                             const void **ret_data, size_t *ret_size);
 
+/*
+ * A string or bytes as text of C: copied into `buffer` with a NUL behind. The same results; also
+ * refused is what does not fit or has a NUL in it. `buffer` is untouched then.
+ */
+YOKE_API YOKE_MUST_CHECK int yoke_value_text(struct yoke_value v, const char *what, char *buffer,
+                                             size_t size);
+
 /* Deep equality; maps compare in order. */
 YOKE_API bool yoke_value_equal(struct yoke_value a, struct yoke_value b);
 

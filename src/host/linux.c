@@ -96,7 +96,10 @@ static int timeout_ms(struct yoke_host *host, int64_t until_ns)
     return left > 60000 ? 60000 : (int)left;
 }
 
-/* epoll_pwait2 has nanosecond timeouts (5.11); without it milliseconds must do. */
+/*
+ * epoll_pwait2 has nanosecond timeouts (5.11); without it milliseconds must do. EPERM is what
+ * sandboxes say that are older than the call.
+ */
 static int wait_events(struct linux_host *self, int64_t until_ns)
 {
 #ifdef SYS_epoll_pwait2
@@ -112,7 +115,7 @@ static int wait_events(struct linux_host *self, int64_t until_ns)
             t.tv_nsec = left % 1000000000;
         }
         n = syscall(SYS_epoll_pwait2, self->epoll_fd, self->batch, BATCH, &t, NULL, 0);
-        if (n >= 0 || errno != ENOSYS)
+        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
             return (int)n;
         missing = true;
     }

@@ -5,19 +5,24 @@
  *
  * yoke_wait_readable and friends take any descriptor number: they share one registration per
  * number in a table, which lasts as long as somebody waits. Between waits nothing is kept, so a
- * number may be closed and reused freely.
+ * number may be closed and reused freely. A number that was closed and reused while a task waits
+ * for it, which is misuse, is registered anew for the next one who waits.
  */
 #include "io/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <yoke/io.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 
 static void fd_ready(struct yk_watch *watch, unsigned events)
 {
@@ -93,7 +98,7 @@ static struct fd_table *table_of(struct yoke_runtime *runtime, int number)
     size_t n = (size_t)number + 1;
 
     if (table == NULL) {
-        table = calloc(1, sizeof *table);
+        table = yk_calloc(1, sizeof *table);
         if (table == NULL)
             return NULL;
         runtime->slots[YK_SLOT_FDS].data = table;
@@ -103,7 +108,7 @@ static struct fd_table *table_of(struct yoke_runtime *runtime, int number)
         struct yk_fd **entries;
 
         n = n < 64 ? 64 : n * 2;
-        entries = realloc(table->entries, n * sizeof(*entries));
+        entries = yk_realloc(table->entries, n * sizeof(*entries));
         if (entries == NULL)
             return NULL;
         memset(entries + table->n, 0, (n - table->n) * sizeof(*entries));
@@ -126,13 +131,16 @@ static int share(struct fd_table *table, int number, unsigned event, const char 
     int rc;
 
     if (fd == NULL) {
-        fd = malloc(sizeof *fd);
+        fd = yk_malloc(sizeof *fd);
         rc = fd == NULL ? -ENOMEM : yk_fd_init(fd, number);
         if (rc < 0) {
             free(fd);
             return raise_errno(call, number, rc);
         }
         table->entries[number] = fd;
+    } else {
+        /* -EEXIST, unless the number was closed and is another file's by now. */
+        (void)fd->runtime->host->ops->watch_add(fd->runtime->host, &fd->watch);
     }
     fd->users++;
     fd->ready &= ~event; /* looked at just before; what comes later is an event of its own */
@@ -140,7 +148,7 @@ static int share(struct fd_table *table, int number, unsigned event, const char 
     return 0;
 }
 
-static void unshare(struct fd_table *table, struct yk_fd *fd)
+static void put_back(struct fd_table *table, struct yk_fd *fd)
 {
     if (--fd->users > 0)
         return;
@@ -157,11 +165,11 @@ static int wait_registered(struct fd_table *table, int number, unsigned event, c
     if (rc < 0)
         return rc;
     rc = yk_fd_wait(fd, event);
-    unshare(table, fd);
+    put_back(table, fd);
     return rc;
 }
 
-/* 1 it is ready, 0 it is not, or an error. The table of descriptors has a place for it then. */
+/* 1 it is ready; 0 it is not, and the table of descriptors has a place for it; or an error. */
 static int ready_now(struct yoke_runtime *runtime, int number, unsigned event, const char *call,
                      struct fd_table **ret_table)
 {
@@ -169,12 +177,11 @@ static int ready_now(struct yoke_runtime *runtime, int number, unsigned event, c
 
     if (number < 0)
         return raise_errno(call, number, -EBADF);
+    if (poll(&now, 1, 0) > 0)
+        return now.revents & POLLNVAL ? raise_errno(call, number, -EBADF) : 1;
+    /* The number is that of an open descriptor, which bounds the table. */
     *ret_table = table_of(runtime, number);
-    if (*ret_table == NULL)
-        return raise_errno(call, number, -ENOMEM);
-    if (poll(&now, 1, 0) <= 0)
-        return 0;
-    return now.revents & POLLNVAL ? raise_errno(call, number, -EBADF) : 1;
+    return *ret_table == NULL ? raise_errno(call, number, -ENOMEM) : 0;
 }
 
 static int wait_for(int number, unsigned event, const char *call)
@@ -257,7 +264,7 @@ static int finish_event(struct yoke_select_case *c, int rc)
 static void leave_event(struct yoke_select_case *c)
 {
     yk_runtime_current->io_waits--;
-    unshare(yk_runtime_current->slots[YK_SLOT_FDS].data, c->object);
+    put_back(yk_runtime_current->slots[YK_SLOT_FDS].data, c->object);
     c->object = NULL;
 }
 
@@ -305,6 +312,29 @@ ssize_t yoke_read(int fd, void *buffer, size_t size)
     return rc;
 }
 
+/* As write(2), but a reader that has left is an error only, and no signal. A count or -errno. */
+static ssize_t write_quietly(int fd, const void *data, size_t size)
+{
+    static const struct timespec at_once;
+    sigset_t pipe_signal, before, pending;
+    ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
+
+    if (n >= 0 || errno != ENOTSOCK)
+        return n >= 0 ? n : -errno;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+    sigpending(&pending);
+    n = write(fd, data, size);
+    if (n < 0)
+        n = -errno;
+    if (n == -EPIPE && !sigismember(&pending, SIGPIPE))
+        while (sigtimedwait(&pipe_signal, NULL, &at_once) < 0 && errno == EINTR)
+            continue;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return n;
+}
+
 int yoke_write_all(int fd, const void *data, size_t size, size_t *ret_written)
 {
     struct yk_task *task = yk_task_self("yoke_write_all");
@@ -312,14 +342,14 @@ int yoke_write_all(int fd, const void *data, size_t size, size_t *ret_written)
     int rc = yk_check_cancelled(task);
 
     while (rc == 0 && written < size) {
-        ssize_t n = write(fd, (const char *)data + written, size - written);
+        ssize_t n = write_quietly(fd, (const char *)data + written, size - written);
 
-        if (n >= 0)
+        if (n > 0)
             written += (size_t)n;
-        else if (errno == EAGAIN)
+        else if (n == -EAGAIN)
             rc = yoke_wait_writable(fd);
-        else if (errno != EINTR)
-            rc = raise_errno("write", fd, -errno);
+        else if (n != -EINTR)
+            rc = raise_errno("write", fd, n < 0 ? (int)n : -EIO); /* 0 would go on for ever */
     }
     if (ret_written != NULL)
         *ret_written = written;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include <yoke/io.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "io/fd.h"
 
 #include "io/signal.h"
@@ -26,14 +28,16 @@
 enum { SIGNALS_MAX = 64 };
 
 struct registration {
-    _Atomic int write_fd; /* -1 or 0: none; the handler reads nothing else */
+    _Atomic int write_fd;    /* 0: none */
+    _Atomic bool overflowed; /* came when the pipe was full. The handler touches these two only */
     struct yoke_runtime *runtime;
     unsigned users;
     struct sigaction before;
 };
 
 static struct registration table[SIGNALS_MAX + 1];
-static pthread_mutex_t table_mutex = PTHREAD_MUTEX_INITIALIZER; /* all but write_fd */
+static pthread_mutex_t table_mutex = PTHREAD_MUTEX_INITIALIZER; /* all but what is atomic */
+static _Atomic int handling; /* handlers that run now, in any thread */
 
 /* Of one runtime. */
 struct signal_source {
@@ -48,33 +52,73 @@ void (*yk_signal_early)(int number);
 static void handler(int number, siginfo_t *info, void *context)
 {
     int error = errno;
-    int fd = atomic_load(&table[number].write_fd);
     struct yoke_signal_info signal;
+    int fd;
 
     (void)context;
+    atomic_fetch_add(&handling, 1);
+    fd = atomic_load(&table[number].write_fd);
     if (yk_signal_early != NULL)
         yk_signal_early(number);
     memset(&signal, 0, sizeof signal);
     signal.number = number;
-    if (info->si_code <= 0) { /* sent by a process */
+    /* Sent by a process; other codes have something else in the place of its pid. */
+    if (info->si_code == SI_USER || info->si_code == SI_QUEUE || info->si_code == SI_TKILL) {
         signal.pid = info->si_pid;
         signal.uid = info->si_uid;
     }
-    /* A full pipe holds thousands of signals nobody took; one more says nothing new. */
-    if (fd > 0 && write(fd, &signal, sizeof signal) < 0) {
-    }
+    /* A full pipe holds thousands of signals nobody took: then it is enough to know of this one. */
+    if (fd > 0 && write(fd, &signal, sizeof signal) < 0)
+        atomic_store(&table[number].overflowed, true);
+    atomic_fetch_sub(&handling, 1);
     errno = error;
+}
+
+static const unsigned queue_size =
+    sizeof((struct yoke_signals *)0)->queue / sizeof((struct yoke_signals *)0)->queue[0];
+
+static struct yoke_signal_info *at(struct yoke_signals *receiver, unsigned i)
+{
+    return &receiver->queue[(receiver->first + i) % queue_size];
+}
+
+static unsigned count_of(struct yoke_signals *receiver, int number)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < receiver->count; i++)
+        n += at(receiver, i)->number == number;
+    return n;
+}
+
+/*
+ * Makes room for a signal in a full queue; false if it is there already. Else something is there
+ * more than once, since the queue has a place for each signal that there is.
+ */
+static bool make_room(struct yoke_signals *receiver, int number)
+{
+    unsigned last = receiver->count - 1;
+
+    if (count_of(receiver, number) > 0)
+        return false;
+    while (count_of(receiver, at(receiver, last)->number) == 1)
+        last--;
+    for (unsigned i = last; i + 1 < receiver->count; i++)
+        *at(receiver, i) = *at(receiver, i + 1);
+    receiver->count--;
+    return true;
 }
 
 static void deliver(struct signal_source *source, const struct yoke_signal_info *signal)
 {
     yk_list_for_each (node, &source->receivers) {
         struct yoke_signals *receiver = yk_container_of(node, struct yoke_signals, node);
-        const unsigned size = sizeof receiver->queue / sizeof receiver->queue[0];
 
-        if ((receiver->mask >> (signal->number - 1) & 1) == 0 || receiver->count == size)
+        if ((receiver->mask >> (signal->number - 1) & 1) == 0)
             continue;
-        receiver->queue[(receiver->first + receiver->count++) % size] = *signal;
+        if (receiver->count == queue_size && !make_room(receiver, signal->number))
+            continue;
+        *at(receiver, receiver->count++) = *signal;
         yk_wake_first(&receiver->waiters, 0);
     }
 }
@@ -87,12 +131,24 @@ static void pipe_ready(struct yk_watch *watch, unsigned events)
     (void)events;
     while (read(watch->fd, &signal, sizeof signal) == (ssize_t)sizeof signal)
         deliver(source, &signal);
+    memset(&signal, 0, sizeof signal);
+    for (int number = 1; number <= SIGNALS_MAX; number++) {
+        if (atomic_load(&table[number].write_fd) != source->write_fd ||
+            !atomic_exchange(&table[number].overflowed, false))
+            continue;
+        signal.number = number;
+        deliver(source, &signal);
+    }
 }
 
 static void source_free(void *data)
 {
     struct signal_source *source = data;
 
+    if (!yk_list_empty(&source->receivers))
+        yk_misuse(NULL, NULL, NULL,
+                  "a signal receiver is open when its runtime has ended: call "
+                  "yoke_signals_close in any case");
     source->runtime->host->ops->watch_remove(source->runtime->host, &source->watch);
     close(source->watch.fd);
     close(source->write_fd);
@@ -108,7 +164,7 @@ static int source_of(struct yoke_runtime *runtime, struct signal_source **ret_so
     if (source == NULL) {
         if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
             return -errno;
-        source = calloc(1, sizeof *source);
+        source = yk_calloc(1, sizeof *source);
         rc = source == NULL ? -ENOMEM : 0;
         if (rc == 0) {
             source->runtime = runtime;
@@ -164,7 +220,11 @@ static void release(int number)
         return;
     sigaction(number, &registration->before, NULL);
     atomic_store(&registration->write_fd, 0);
+    atomic_store(&registration->overflowed, false);
     registration->runtime = NULL;
+    /* A handler in another thread may still be about to write, and the pipe may be closed next. */
+    while (atomic_load(&handling) > 0)
+        sched_yield();
 }
 
 static void release_mask(uint64_t mask)
@@ -219,20 +279,24 @@ int yoke_signals_open(struct yoke_signals *signals, const int *numbers, size_t n
 int yoke_signals_wait(struct yoke_signals *signals, struct yoke_signal_info *ret_info)
 {
     struct yk_task *task = yk_task_self("yoke_signals_wait");
+    bool waited = false;
     int rc = yk_check_cancelled(task);
 
     if (rc < 0)
         return rc;
     while (signals->count == 0) {
+        waited = true;
         task->runtime->io_waits++;
         rc = yk_wait_in(&signals->waiters, "signal", NULL);
         task->runtime->io_waits--;
         if (rc < 0)
             return rc;
     }
-    *ret_info = signals->queue[signals->first];
-    signals->first = (signals->first + 1) % (sizeof signals->queue / sizeof signals->queue[0]);
+    *ret_info = *at(signals, 0);
+    signals->first = (signals->first + 1) % queue_size;
     signals->count--;
+    if (!waited)
+        yk_completed_at_once(task);
     return 0;
 }
 

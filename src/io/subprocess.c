@@ -19,7 +19,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <yoke/io.h>
 
 #include "base/check.h"
 #include "base/memory.h"
@@ -277,57 +276,6 @@ void yoke_process_close_input(struct yoke_process *process)
 {
     (void)state_of(process, "yoke_process_close_input");
     close_end(&process->state->pipes[YK_STDIN]);
-}
-
-/* SIGPIPE of a write comes to the writing thread; kept from it, it is taken back if it was ours. */
-ssize_t yk_write_quietly(int fd, const void *data, size_t size)
-{
-    static const struct timespec at_once = {0, 0};
-    sigset_t broken_pipe, pending, before;
-    ssize_t n;
-    int error;
-
-    sigemptyset(&broken_pipe);
-    sigaddset(&broken_pipe, SIGPIPE);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &broken_pipe, &before);
-    n = write(fd, data, size);
-    error = errno;
-    if (n < 0 && error == EPIPE && !sigismember(&pending, SIGPIPE))
-        while (sigtimedwait(&broken_pipe, NULL, &at_once) < 0 && errno == EINTR)
-            continue;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = error;
-    return n;
-}
-
-int yoke_process_write(struct yoke_process *process, const void *data, size_t size,
-                       size_t *ret_written)
-{
-    struct yk_task *task = yk_task_self("yoke_process_write");
-    const struct yk_subprocess *self = state_of(process, "yoke_process_write");
-    size_t written = 0;
-    int rc = yk_check_cancelled(task);
-
-    if (rc == 0 && self->pipes[YK_STDIN] < 0)
-        rc = yoke_raise("yoke.Process", YOKE_ECLOSED, "%s has no open input pipe", self->name);
-    while (rc == 0 && written < size) {
-        ssize_t n =
-            yk_write_quietly(self->pipes[YK_STDIN], (const char *)data + written, size - written);
-
-        if (n >= 0)
-            written += (size_t)n;
-        else if (errno == EAGAIN)
-            rc = yoke_wait_writable(self->pipes[YK_STDIN]);
-        else if (errno != EINTR)
-            rc = yoke_raise("yoke.Process", errno, "writing to %s (pid %d): %s", self->name,
-                            (int)self->process.pid, strerror(errno));
-    }
-    if (ret_written != NULL)
-        *ret_written = written;
-    if (rc == 0)
-        yk_completed_at_once(task);
-    return rc;
 }
 
 int yoke_process_signal(struct yoke_process *process, int number)

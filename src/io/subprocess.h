@@ -37,7 +37,4 @@ int yk_subprocess_close(struct yoke_process *process, int rc, const char *tail,
 int yk_program_spawn(const char *const *argv, const struct yoke_process_opts *opts,
                      const struct yk_spawn_fd *fds, size_t fds_n, struct yk_process *ret);
 
-/* As write, but EPIPE without SIGPIPE. */
-ssize_t yk_write_quietly(int fd, const void *data, size_t size);
-
 #endif

@@ -55,7 +55,8 @@ static int feed(void *arg)
 
     feeder->scope = &scope;
     if (rc == 0)
-        rc = yoke_process_write(feeder->process, feeder->stream->data, feeder->stream->size, NULL);
+        rc = yoke_write_all(yoke_process_input(feeder->process), feeder->stream->data,
+                            feeder->stream->size, NULL);
     if (rc == -EPIPE) {
         yoke_clear(); /* what it does not read it does not need */
         rc = 0;

@@ -137,8 +137,10 @@ int yk_link_receive(struct yk_link *link, struct yk_message *ret_message)
 {
     const unsigned char *body;
     size_t size;
-    int rc;
+    int rc = yk_check_cancelled(yk_runtime_current->current);
 
+    if (rc < 0)
+        return rc; /* also amid frames: a peer that sends on and on can't keep its reader */
     yk_buffer_consume(&link->in, link->in_used);
     link->in_used = 0;
     yk_arena_reset(&link->arena);

@@ -62,7 +62,7 @@ int yk_link_receive(struct yk_link *link, struct yk_message *ret_message);
 
 /*
  * Task body of the writer: writes the queue out whenever there is one, until it is cancelled; then
- * it tries for YK_LINK_FLUSH_NS to get the rest out. Always returns 0.
+ * it tries for YK_LINK_FLUSH_NS to get the rest out. 0 when the link has failed, or YOKE_CANCELLED.
  */
 int yk_link_writer(void *link);
 

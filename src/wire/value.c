@@ -114,6 +114,22 @@ int yoke_value_bin(struct yoke_value v, const char *what, const void **ret_data,
     return 0;
 }
 
+int yoke_value_text(struct yoke_value v, const char *what, char *buffer, size_t size)
+{
+    if (v.type != YOKE_STR && v.type != YOKE_BIN)
+        return wrong(v, what, "a string or bytes");
+    if (v.as.str.size >= size)
+        return yoke_raise("yoke.BadValue", EBADMSG,
+                          "argument \"%s\": %zu bytes of text, at most %zu are accepted", what,
+                          v.as.str.size, size > 0 ? size - 1 : 0);
+    if (v.as.str.size > 0 && memchr(v.as.str.data, '\0', v.as.str.size) != NULL)
+        return yoke_raise("yoke.BadValue", EBADMSG, "argument \"%s\": text with a NUL in it", what);
+    if (v.as.str.size > 0)
+        memcpy(buffer, v.as.str.data, v.as.str.size);
+    buffer[v.as.str.size] = '\0';
+    return 0;
+}
+
 static void check_depth(const char *function, unsigned depth)
 {
     if (depth > YK_VALUE_DEPTH_MAX)

@@ -138,6 +138,35 @@ static void strings_and_bytes_are_borrowed(void **state)
     assert_int_equal(size, 2);
 }
 
+static void text_is_copied_with_a_nul_behind(void **state)
+{
+    char buffer[4] = "xxx";
+
+    (void)state;
+    assert_int_equal(yoke_value_text(yoke_str("abc"), "s", buffer, sizeof buffer), 0);
+    assert_string_equal(buffer, "abc");
+    assert_int_equal(yoke_value_text(yoke_bin("\xff\n", 2), "b", buffer, sizeof buffer), 0);
+    assert_string_equal(buffer, "\xff\n");
+    assert_int_equal(yoke_value_text(yoke_bin(NULL, 0), "b", buffer, sizeof buffer), 0);
+    assert_string_equal(buffer, "");
+}
+
+static void what_is_no_text_of_that_size_is_refused_as_text(void **state)
+{
+    char buffer[4] = "old";
+
+    (void)state;
+    assert_refused(yoke_value_text(yoke_str("abcd"), "s", buffer, sizeof buffer),
+                   "argument \"s\": 4 bytes of text, at most 3 are accepted");
+    assert_refused(yoke_value_text(yoke_str(""), "s", buffer, 0),
+                   "argument \"s\": 0 bytes of text, at most 0 are accepted");
+    assert_refused(yoke_value_text(yoke_bin("a\0b", 3), "s", buffer, sizeof buffer),
+                   "argument \"s\": text with a NUL in it");
+    assert_refused(yoke_value_text(yoke_int(7), "s", buffer, sizeof buffer),
+                   "argument \"s\": expected a string or bytes, got an int");
+    assert_string_equal(buffer, "old");
+}
+
 static void values_of_different_types_differ(void **state)
 {
     const struct yoke_value values[] = {
@@ -276,6 +305,8 @@ int main(void)
         cmocka_unit_test(a_bool_is_read),
         cmocka_unit_test(a_float_is_read_from_any_number),
         cmocka_unit_test(strings_and_bytes_are_borrowed),
+        cmocka_unit_test(text_is_copied_with_a_nul_behind),
+        cmocka_unit_test(what_is_no_text_of_that_size_is_refused_as_text),
         cmocka_unit_test(values_of_different_types_differ),
         cmocka_unit_test(scalars_are_equal_by_value),
         cmocka_unit_test(containers_are_equal_by_content_in_order),

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <yoke/nursery.h>
+#include <yoke/testing.h>
 
 unsigned yk_real_descriptors(void)
 {
@@ -86,4 +88,29 @@ void yk_real_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *f
     }
     yoke_clear();
     yk_left_behind_check(&before);
+}
+
+static int cancel_when_blocked(void *arg)
+{
+    int rc = yoke_wait_all_tasks_blocked();
+
+    yoke_scope_cancel(arg, "all tasks are blocked");
+    return rc;
+}
+
+int yk_cancelled_when_blocked(int (*body)(void *arg), void *arg)
+{
+    struct yoke_nursery nursery;
+    struct yoke_scope scope;
+    int rc = yoke_nursery_open(&nursery, NULL);
+    int result;
+
+    yk_check_int(rc, 0);
+    yk_check_int(yoke_scope_open(&scope, NULL), 0);
+    yk_check_int(yoke_spawn(&nursery, cancel_when_blocked, &scope), 0);
+    result = body(arg);
+    rc = yoke_scope_close(&scope, result);
+    yk_check_int(rc, result == YOKE_CANCELLED ? 0 : result);
+    yk_check_int(yoke_nursery_close(&nursery, rc), rc < 0 ? rc : 0);
+    return result;
 }

@@ -34,6 +34,12 @@ void yk_real_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *f
     }                                                                                              \
     static int law##_task(void *arg __attribute__((unused)))
 
+/*
+ * Runs body() in a scope that another task cancels as soon as all tasks are blocked. Returns what
+ * body returned, and leaves nothing in flight if that was YOKE_CANCELLED.
+ */
+int yk_cancelled_when_blocked(int (*body)(void *arg), void *arg);
+
 /* How many descriptors this process has open, and whether it has a child, a zombie included. */
 unsigned yk_real_descriptors(void);
 bool yk_real_has_children(void);

@@ -12,6 +12,8 @@
 #include <yoke/context.h>
 #include <yoke/error.h>
 #include <yoke/event.h>
+#include <yoke/guest.h>
+#include <yoke/handle.h>
 #include <yoke/io.h>
 #include <yoke/limiter.h>
 #include <yoke/local.h>
@@ -22,6 +24,7 @@
 #include <yoke/scope.h>
 #include <yoke/select.h>
 #include <yoke/semaphore.h>
+#include <yoke/subprocess.h>
 #include <yoke/task.h>
 #include <yoke/value.h>
 

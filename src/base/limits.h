@@ -46,6 +46,13 @@
                   kills it otherwise */
 #define YK_STREAM_WINDOW  64         /* messages in flight per direction of a context */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
-#define YK_THREADS_MAX    32         /* worker threads of one runtime */
+#define YK_THREADS_MAX    32         /* calls in worker threads at a time, without an own limiter */
+#define YK_POSTS_MAX      (1u << 14) /* posts to a runtime that have not begun: each gets a stack */
+
+/* processes */
+#define YK_SPAWN_FDS_MAX   64 /* given to one process: the spawner keeps them on its stack */
+#define YK_CAPTURE_MAX     (16u << 20) /* bytes of output captured, unless told otherwise */
+#define YK_PROCESS_TAIL    900         /* bytes of standard error in a failure: what a note holds */
+#define YK_PROCESS_TERM_NS INT64_C(5000000000) /* from SIGTERM to SIGKILL, as in trio */
 
 #endif

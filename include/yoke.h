@@ -7,11 +7,15 @@
 #include <yoke/cause.h>
 #include <yoke/channel.h>
 #include <yoke/common.h>
+#include <yoke/conn.h>
 #include <yoke/context.h>
 #include <yoke/error.h>
 #include <yoke/event.h>
+#include <yoke/file.h>
 #include <yoke/io.h>
+#include <yoke/net.h>
 #include <yoke/nursery.h>
+#include <yoke/pipe.h>
 #include <yoke/runtime.h>
 #include <yoke/scope.h>
 #include <yoke/task.h>

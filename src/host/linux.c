@@ -131,6 +131,8 @@ static unsigned readiness(uint32_t events)
         ready |= YK_READABLE;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         ready |= YK_WRITABLE;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
+        ready |= YK_EXCEPTIONAL;
     return ready;
 }
 
@@ -173,7 +175,7 @@ static void linux_wake(struct yoke_host *host)
 static int linux_watch_add(struct yoke_host *host, struct yk_watch *watch)
 {
     struct epoll_event event = {
-        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
         .data.ptr = watch,
     };
 

@@ -71,7 +71,14 @@ struct yk_post {
     void (*run)(struct yk_post *post); /* on the scheduler's stack of the runtime's thread */
 };
 
-enum yk_slot { YK_SLOT_FDS, YK_SLOT_THREADS, YK_SLOT_SIGNALS, YK_SLOT_ACTOR, YK_SLOTS };
+enum yk_slot {
+    YK_SLOT_FDS,
+    YK_SLOT_THREADS,
+    YK_SLOT_LOOKUPS, /* freed after the threads that they run in */
+    YK_SLOT_SIGNALS,
+    YK_SLOT_ACTOR,
+    YK_SLOTS
+};
 
 struct yoke_runtime {
     struct yoke_host *host;

@@ -15,12 +15,14 @@
 #include <unistd.h>
 #include <yoke/conn.h>
 #include <yoke/error.h>
+#include <yoke/event.h>
 #include <yoke/nursery.h>
 #include <yoke/runtime.h>
+#include <yoke/testing.h>
 
 #include "../bench/bench.h"
 
-enum { CONNECTIONS_MAX = 1000, MESSAGE = 64, ROOM = 4096, ROUNDS = 200000, BATCH = 64 };
+enum { CONNECTIONS_MAX = 1000, MESSAGE = 64, ROOM = 512, ROUNDS = 100000, BATCH = 64 };
 
 /* One connection's descriptors: what asks, what answers. */
 typedef int pair_fn(int *fds);
@@ -72,7 +74,19 @@ static int make_pairs(pair_fn *pair, size_t n, int (*fds)[2])
 
 struct side {
     struct yoke_conn *conn;
-    long rounds;
+    struct echo *echo;
+};
+
+struct echo {
+    pair_fn *pair;
+    size_t connections;
+    long rounds;   /* of each connection */
+    double us;     /* of one round */
+    size_t asking; /* connections that are not done */
+    int64_t ended; /* when the last one was */
+    struct yoke_event go;
+    int fds[CONNECTIONS_MAX][2];
+    struct side sides[CONNECTIONS_MAX][2];
 };
 
 static int answer(void *arg)
@@ -90,10 +104,11 @@ static int answer(void *arg)
 static int ask(void *arg)
 {
     struct side *side = arg;
+    struct echo *echo = side->echo;
     char message[MESSAGE] = "the same bytes again and again", room[ROOM];
-    int rc = 0;
+    int rc = yoke_event_wait(&echo->go);
 
-    for (long i = 0; rc == 0 && i < side->rounds; i++) {
+    for (long i = 0; rc == 0 && i < echo->rounds; i++) {
         ssize_t n;
 
         rc = yoke_conn_write_all(side->conn, message, sizeof message, NULL);
@@ -103,45 +118,48 @@ static int ask(void *arg)
         if (n != MESSAGE)
             rc = n < 0 ? (int)n : -EBADMSG;
     }
+    if (--echo->asking == 0)
+        echo->ended = bench_now();
     return rc < 0 ? rc : yoke_conn_close_write(side->conn);
 }
 
-struct echo {
-    pair_fn *pair;
-    size_t connections;
-    long rounds; /* of each connection */
-    double us;   /* of one round */
-    int fds[CONNECTIONS_MAX][2];
-    struct side sides[CONNECTIONS_MAX][2];
-};
-
+/* Timed from when all tasks are there, as the floor is, until the last answer. */
 static int run_sides(struct echo *echo)
 {
     struct yoke_nursery nursery;
+    int64_t began;
     int rc = yoke_nursery_open(&nursery, NULL);
 
+    yoke_event_init(&echo->go);
+    echo->asking = echo->connections;
     for (size_t i = 0; rc == 0 && i < echo->connections; i++) {
-        echo->sides[i][0].rounds = echo->rounds;
         rc = yoke_spawn(&nursery, ask, &echo->sides[i][0]);
         if (rc == 0)
             rc = yoke_spawn(&nursery, answer, &echo->sides[i][1]);
     }
-    return yoke_nursery_close(&nursery, rc);
+    if (rc == 0)
+        rc = yoke_wait_all_tasks_blocked();
+    began = bench_now();
+    yoke_event_set(&echo->go);
+    rc = yoke_nursery_close(&nursery, rc);
+    echo->us =
+        (double)(echo->ended - began) / 1e3 / (double)(echo->rounds * (long)echo->connections);
+    return rc;
 }
 
 static int echo_main(void *arg)
 {
     struct echo *echo = arg;
-    long rounds = echo->rounds;
-    int64_t began;
     int rc = make_pairs(echo->pair, echo->connections, echo->fds);
 
-    for (size_t i = 0; rc == 0 && i < 2 * echo->connections; i++)
-        rc = yoke_conn_from_fd(echo->fds[i / 2][i % 2], &echo->sides[i / 2][i % 2].conn);
-    began = bench_now();
+    for (size_t i = 0; rc == 0 && i < 2 * echo->connections; i++) {
+        struct side *side = &echo->sides[i / 2][i % 2];
+
+        side->echo = echo;
+        rc = yoke_conn_from_fd(echo->fds[i / 2][i % 2], &side->conn);
+    }
     if (rc == 0)
         rc = run_sides(echo);
-    echo->us = (double)(bench_now() - began) / 1e3 / (double)(rounds * (long)echo->connections);
     for (size_t i = 0; i < 2 * echo->connections; i++)
         yoke_conn_unref(echo->sides[i / 2][i % 2].conn);
     return rc;

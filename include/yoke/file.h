@@ -43,7 +43,8 @@ YOKE_API YOKE_MUST_CHECK int yoke_file_sync(struct yoke_conn *file);
 
 /*
  * Closes, and tells what only close tells (a network file system may report a failed write here).
- * The handle still needs its unref. 0; -errno, and it is closed all the same.
+ * The handle still needs its unref. 0; YOKE_CANCELLED or -errno, and it is closed all the same;
+ * -EBUSY, while a task uses it, and it is not.
  */
 YOKE_API YOKE_MUST_CHECK int yoke_file_close(struct yoke_conn *file);
 

@@ -126,8 +126,8 @@ struct yoke_listen_opts {
  * Listens at a place: one socket, at the first of its addresses that can be bound. Port 0 is a free
  * one; yoke_listener_address tells. A TCP port is usable again at once after its listener was
  * closed (SO_REUSEADDR). A Unix path is created, and removed on close if it is still this
- * listener's; one that a dead listener left behind (connecting is refused) is replaced, under a
- * lock file beside it so that no two do it at once; anything else there is -EADDRINUSE. Checks
+ * listener's; one that a dead listener left behind (connecting is refused) is replaced, under the
+ * lock of its directory, so that no two do it at once; anything else there is -EADDRINUSE. Checks
  * for cancellation; waits only for names. -EADDRINUSE, -EACCES and others.
  */
 YOKE_API YOKE_MUST_CHECK int yoke_listen(const char *place, const struct yoke_listen_opts *opts,

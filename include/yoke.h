@@ -20,6 +20,10 @@
 #include <yoke/mutex.h>
 #include <yoke/nursery.h>
 #include <yoke/parking_lot.h>
+#include <yoke/conn.h>
+#include <yoke/file.h>
+#include <yoke/net.h>
+#include <yoke/pipe.h>
 #include <yoke/runtime.h>
 #include <yoke/scope.h>
 #include <yoke/select.h>

@@ -11,8 +11,11 @@
 #include <sys/types.h>
 #include <yoke/common.h>
 
-/* HANGUP: the other side has ended, or failed; READABLE too then, so that a read tells. */
-enum { YK_READABLE = 1, YK_WRITABLE = 2, YK_HANGUP = 4 };
+/*
+ * EXCEPTIONAL comes with the other two when the peer has closed, an error is pending or urgent data
+ * came: reading is not over when it has taken what was there, and no later event will tell.
+ */
+enum { YK_READABLE = 1, YK_WRITABLE = 2, YK_EXCEPTIONAL = 4 };
 
 /*
  * A descriptor that is watched, edge-triggered: after `ready` was called for an event it is called

@@ -131,8 +131,8 @@ static unsigned readiness(uint32_t events)
         ready |= YK_READABLE;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         ready |= YK_WRITABLE;
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        ready |= YK_HANGUP;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
+        ready |= YK_EXCEPTIONAL;
     return ready;
 }
 
@@ -180,7 +180,7 @@ static int linux_descriptor(struct yoke_host *host)
 static int linux_watch_add(struct yoke_host *host, struct yk_watch *watch)
 {
     struct epoll_event event = {
-        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
         .data.ptr = watch,
     };
 

@@ -161,7 +161,7 @@ static int read_some(struct yk_link *link)
          * A stream that gave less than there was room for has no more for now, and the poller tells
          * of what comes; but of its end it may have told together with what was just read.
          */
-        link->drained = n > 0 && (size_t)n < room && !link->fd.hangup;
+        link->drained = n > 0 && (size_t)n < room && !link->fd.exceptional;
         if (n > 0) {
             link->in.end += (size_t)n;
             return 1;

@@ -85,6 +85,7 @@ enum yk_slot {
     YK_SLOT_HANDLE,
     YK_SLOT_THREADS,
     YK_SLOT_PRINT,
+    YK_SLOT_LOOKUPS,
     YK_SLOT_SIGNALS,
     YK_SLOT_ACTOR,
     YK_SLOTS,

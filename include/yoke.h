@@ -8,8 +8,10 @@
 #include <yoke/channel.h>
 #include <yoke/common.h>
 #include <yoke/context.h>
+#include <yoke/dump.h>
 #include <yoke/error.h>
 #include <yoke/event.h>
+#include <yoke/instrument.h>
 #include <yoke/io.h>
 #include <yoke/nursery.h>
 #include <yoke/runtime.h>

@@ -48,6 +48,7 @@ struct yoke_scope { /* lives in the caller's frame; every field is private */
     bool cancel_called;
     bool effective;
     bool caught;
+    bool nursery;
     struct yoke_cause *later[4];
 };
 

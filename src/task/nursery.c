@@ -29,6 +29,7 @@ int yoke_nursery_open_at(const struct yoke_site *site, struct yoke_nursery *nurs
     memset((char *)nursery + sizeof nursery->scope, 0, sizeof *nursery - sizeof nursery->scope);
     nursery->magic = NURSERY_OPEN;
     yk_scope_enter(&nursery->scope, task, opts->name, site, opts->shield);
+    nursery->scope.nursery = true;
     return yk_scope_deadlines(&nursery->scope, opts->timeout_ns, opts->deadline_ns);
 }
 

@@ -179,6 +179,9 @@ static void runtime_init(struct yoke_runtime *runtime, const struct yoke_run_opt
     runtime->host = opts->host;
     runtime->shuffle = opts->shuffle;
     runtime->seed = opts->seed;
+    runtime->instrument = opts->instrument;
+    runtime->on_deadlock = opts->on_deadlock;
+    runtime->deadlock_arg = opts->deadlock_arg;
     yk_random_seed(&runtime->random, opts->seed);
     yk_list_init(&runtime->blocked_waiters);
     yk_stacks_init(&runtime->stacks);

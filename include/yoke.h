@@ -18,5 +18,6 @@
 #include <yoke/scope.h>
 #include <yoke/task.h>
 #include <yoke/value.h>
+#include <yoke/watch.h>
 
 #endif

@@ -17,6 +17,7 @@
 #include <yoke/nursery.h>
 #include <yoke/runtime.h>
 #include <yoke/value.h>
+#include <yoke/watch.h>
 
 YOKE_BEGIN
 
@@ -29,14 +30,17 @@ struct yoke_main_opts {
     char **argv;
     void *arg;        /* for the main function */
     const char *name; /* of the root actor; NULL: "root" */
+    bool no_watch;    /* without yoke_watch, which else tells of a program that is stuck */
+    const struct yoke_watch_opts *watch; /* for that; NULL: all defaults */
 };
 
 /*
  * The main() of a program: runs fn(opts->arg) as the main task of the root actor, with SIGINT and
  * SIGTERM cancelling it with an os cause. Errors that reach it are reported on stderr with the
  * whole chain. Returns the exit status: what fn returned, if 0 to 125; 1 for an error; 128 + n if
- * signal n cancelled it. In a process that was started as an actor it serves instead, and never
- * calls fn. Call it first thing in main.
+ * signal n cancelled it. On SIGUSR1 it writes its task tree on stderr (<yoke/watch.h>). In a
+ * process that was started as an actor it serves instead, and never calls fn. Call it first thing
+ * in main.
  */
 #define yoke_main(fn, ...) yoke_main_at(YOKE_HERE, (fn), #fn, __VA_ARGS__)
 YOKE_API int yoke_main_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name,

@@ -134,8 +134,10 @@ static void take_frames(struct yk_census *census, struct yk_census_task *record,
 
     if (task->state == YK_TASK_RUNNING) {
         frame = here != NULL ? here->frame : NULL;
-        if (here != NULL)
-            add_frame(record, here->pc);
+        for (size_t i = 0; here != NULL && i < here->frames_n; i++)
+            add_frame(record, here->frames[i]);
+        if (record->frames_n > 0)
+            return;
     }
     if (frame == NULL)
         return;
@@ -326,4 +328,20 @@ bool yk_census_take_outside(struct yk_census *census, const struct yoke_runtime 
     census->now_ns = now_ns;
     return yk_peek(&copy, runtime, sizeof copy) && walk(census, runtime, &copy, here) &&
            (census->tasks_n == copy.task_n || census->tasks_n == census->tasks_max);
+}
+
+bool yk_census_take_current_outside(struct yk_census *census, const struct yoke_runtime *runtime,
+                                    const struct yk_whereabouts *here, int64_t now_ns)
+{
+    struct yoke_runtime copy;
+    struct yk_task task;
+
+    census->outside = true;
+    census->now_ns = now_ns;
+    if (!yk_peek(&copy, runtime, sizeof copy) || copy.current == NULL ||
+        !yk_peek(&task, copy.current, sizeof task))
+        return false;
+    census->actor = copy.actor;
+    census->task_n = copy.task_n;
+    return add_task(census, copy.current, &task, here);
 }

@@ -58,8 +58,9 @@ struct yk_census {
 
 /* Where the task that runs is. */
 struct yk_whereabouts {
-    void *pc; /* NULL: only `frame` is known */
-    const void *frame;
+    const void *frame;   /* of the function that runs; NULL: only `frames` are known */
+    void *const *frames; /* its own backtrace, if somebody has taken it already */
+    size_t frames_n;
 };
 
 /* Makes room, for up to tasks_max tasks (0: YK_DUMP_TASKS_MAX). 0 or -ENOMEM. */
@@ -77,6 +78,10 @@ void yk_census_take(struct yk_census *census, struct yoke_runtime *runtime,
  */
 bool yk_census_take_outside(struct yk_census *census, const struct yoke_runtime *runtime,
                             const struct yk_whereabouts *here, int64_t now_ns);
+
+/* The same of the task that runs alone, which is then the only one; false also if none does. */
+bool yk_census_take_current_outside(struct yk_census *census, const struct yoke_runtime *runtime,
+                                    const struct yk_whereabouts *here, int64_t now_ns);
 
 /* Forgets what was taken, for another try; not while the runtime is stopped. */
 void yk_census_clear(struct yk_census *census);

@@ -155,7 +155,7 @@ static void print_task(struct dump *dump, const struct yk_census_task *task, uns
     print_flight(dump, task, indent + INDENT);
     for (size_t i = 0; i < task->scopes_n; i++) {
         print_scope(dump, &task->scopes[i], indent + INDENT);
-        if (task->scopes[i].nursery)
+        if (task->scopes[i].nursery && dump->census->tasks_n > 1)
             print_children(dump, task->scopes[i].id, depth + 1);
     }
 }
@@ -200,6 +200,21 @@ int yk_census_print(const struct yk_census *census, FILE *stream, int flags)
     struct dump dump = {.census = census, .flags = flags};
 
     return yk_print_whole(stream, 0, print_tree, &dump);
+}
+
+static void print_first(struct yk_printer *printer, const void *what)
+{
+    struct dump *dump = (struct dump *)(uintptr_t)what;
+
+    dump->printer = printer;
+    print_task(dump, &dump->census->tasks[0], 0);
+}
+
+int yk_census_print_first(const struct yk_census *census, FILE *stream)
+{
+    struct dump dump = {.census = census};
+
+    return yk_print_whole(stream, 0, print_first, &dump);
 }
 
 /* A print that is to happen on a stack with room for it. */

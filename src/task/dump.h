@@ -10,6 +10,9 @@
 /* `flags` as of yoke_dump. 0 or -errno of the stream; -ENOMEM. Needs more stack than a task has. */
 int yk_census_print(const struct yk_census *census, FILE *stream, int flags);
 
+/* The first task alone, with where it is and its scopes. As yk_census_print. */
+int yk_census_print_first(const struct yk_census *census, FILE *stream);
+
 /* The tree of up to tasks_max tasks with backtraces, malloc'ed; NULL: no memory. */
 char *yk_dump_text(struct yoke_runtime *runtime, size_t tasks_max);
 

@@ -11,10 +11,12 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yoke/error.h>
 #include <yoke/runtime.h>
+#include <yoke/testing.h>
 
 #include "base/check.h"
 #include "base/memory.h"
@@ -22,11 +24,12 @@
 
 struct sim_host {
     struct yoke_host host;
-    int64_t now_ns;
+    _Atomic int64_t now_ns; /* written under the mutex */
     struct yk_random random;
     pthread_mutex_t mutex; /* guards `woken`: wake() comes from other threads */
     pthread_cond_t condition;
     bool woken;
+    bool no_autojump;
 };
 
 static struct sim_host *self_of(struct yoke_host *host)
@@ -36,12 +39,12 @@ static struct sim_host *self_of(struct yoke_host *host)
 
 static int64_t sim_now(struct yoke_host *host)
 {
-    return self_of(host)->now_ns;
+    return atomic_load_explicit(&self_of(host)->now_ns, memory_order_relaxed);
 }
 
 static int64_t sim_wall(struct yoke_host *host)
 {
-    return self_of(host)->now_ns;
+    return sim_now(host);
 }
 
 static void sim_entropy(struct yoke_host *host, void *data, size_t size)
@@ -61,6 +64,9 @@ static int sim_poll(struct yoke_host *host, int64_t until_ns, bool external)
     pthread_mutex_lock(&self->mutex);
     if (external) {
         while (!self->woken)
+            pthread_cond_wait(&self->condition, &self->mutex);
+    } else if (self->no_autojump) {
+        while (!self->woken && self->now_ns < until_ns)
             pthread_cond_wait(&self->condition, &self->mutex);
     } else if (!self->woken && until_ns != YOKE_NEVER && until_ns > self->now_ns) {
         self->now_ns = until_ns;
@@ -140,6 +146,31 @@ static const struct yk_host_ops sim_ops = {
     .kill = sim_kill,
     .free = sim_free,
 };
+
+int yoke_sim_set_autojump(struct yoke_host *host, bool autojump)
+{
+    if (host->ops != &sim_ops)
+        return yoke_raise("yoke.Host", EINVAL, "not a simulated host, but \"%s\"", host->ops->name);
+    pthread_mutex_lock(&self_of(host)->mutex);
+    self_of(host)->no_autojump = !autojump;
+    pthread_cond_signal(&self_of(host)->condition);
+    pthread_mutex_unlock(&self_of(host)->mutex);
+    return 0;
+}
+
+int yoke_sim_advance(struct yoke_host *host, int64_t duration_ns)
+{
+    if (host->ops != &sim_ops || duration_ns < 0)
+        return yoke_raise("yoke.Host", EINVAL, "the clock of host \"%s\" can't be moved by %lld ns",
+                          host->ops->name, (long long)duration_ns);
+    pthread_mutex_lock(&self_of(host)->mutex);
+    if (duration_ns > YOKE_NEVER - self_of(host)->now_ns)
+        duration_ns = YOKE_NEVER - self_of(host)->now_ns;
+    self_of(host)->now_ns += duration_ns;
+    pthread_cond_signal(&self_of(host)->condition);
+    pthread_mutex_unlock(&self_of(host)->mutex);
+    return 0;
+}
 
 struct yoke_host *yoke_host_sim_new(uint64_t seed)
 {

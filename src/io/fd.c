@@ -18,6 +18,7 @@
 #include <yoke/io.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 
 static void fd_ready(struct yk_watch *watch, unsigned events)
 {
@@ -93,7 +94,7 @@ static struct fd_table *table_of(struct yoke_runtime *runtime, int number)
     size_t n = (size_t)number + 1;
 
     if (table == NULL) {
-        table = calloc(1, sizeof *table);
+        table = yk_calloc(1, sizeof *table);
         if (table == NULL)
             return NULL;
         runtime->slots[YK_SLOT_FDS].data = table;
@@ -103,7 +104,7 @@ static struct fd_table *table_of(struct yoke_runtime *runtime, int number)
         struct yk_fd **entries;
 
         n = n < 64 ? 64 : n * 2;
-        entries = realloc(table->entries, n * sizeof(*entries));
+        entries = yk_realloc(table->entries, n * sizeof(*entries));
         if (entries == NULL)
             return NULL;
         memset(entries + table->n, 0, (n - table->n) * sizeof(*entries));
@@ -124,7 +125,7 @@ static int wait_registered(struct fd_table *table, int number, unsigned event, c
     int rc;
 
     if (fd == NULL) {
-        fd = malloc(sizeof *fd);
+        fd = yk_malloc(sizeof *fd);
         rc = fd == NULL ? -ENOMEM : yk_fd_init(fd, number);
         if (rc < 0) {
             free(fd);

@@ -19,6 +19,7 @@
 #include <yoke/io.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "io/fd.h"
 
 #include "io/signal.h"
@@ -108,7 +109,7 @@ static int source_of(struct yoke_runtime *runtime, struct signal_source **ret_so
     if (source == NULL) {
         if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
             return -errno;
-        source = calloc(1, sizeof *source);
+        source = yk_calloc(1, sizeof *source);
         rc = source == NULL ? -ENOMEM : 0;
         if (rc == 0) {
             source->runtime = runtime;

@@ -14,6 +14,7 @@
 #include <yoke/io.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "task/task.h"
 
 struct job {
@@ -90,7 +91,7 @@ static struct pool *pool_of(struct yoke_runtime *runtime)
 
     if (pool != NULL)
         return pool;
-    pool = calloc(1, sizeof *pool);
+    pool = yk_calloc(1, sizeof *pool);
     if (pool == NULL)
         return NULL;
     pthread_mutex_init(&pool->mutex, NULL);
@@ -176,7 +177,7 @@ int yoke_thread_run(int (*fn)(void *arg), void *arg, const struct yoke_thread_op
     struct yk_task *task = yk_task_self("yoke_thread_run");
     bool abandon = opts != NULL && opts->abandon;
     struct pool *pool = pool_of(task->runtime);
-    struct job *job = calloc(1, sizeof *job);
+    struct job *job = yk_calloc(1, sizeof *job);
     int rc = yk_check_cancelled(task);
 
     if (rc < 0) {

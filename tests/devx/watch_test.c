@@ -250,6 +250,32 @@ static void without_a_dump_signal_it_has_its_default_effect(void **state)
     assert_int_equal(WTERMSIG(status), SIGUSR1);
 }
 
+static int stuck_example(void)
+{
+    execl(YK_BUILD_DIR "/examples/stuck", "stuck", "hog", (char *)NULL);
+    return 127;
+}
+
+static void the_example_tells_that_its_producer_waits_and_its_hog_runs(void **state)
+{
+    const char *tree;
+
+    (void)state;
+    if (access(YK_BUILD_DIR "/examples/stuck", X_OK) != 0)
+        skip(); /* a build without examples */
+    start(&program, stuck_example);
+    await(&program, 0, "stuck\n");
+    /* The hog begins at the next switch, and the tree may still come before it. */
+    do
+        tree = dump_of(&program, "task consumer (");
+    while (strstr(await(&program, (size_t)(tree - program.text), "task hog ("), ") runs") == NULL);
+    assert_non_null(strstr(tree, "nursery \"staff\""));
+    assert_non_null(strstr(tree, ") waits for channel send since "));
+    assert_non_null(strstr(tree, "scope \"patience\""));
+    assert_non_null(strstr(tree, "deadline in 59 min "));
+    end(&program);
+}
+
 /* --- hogs ---------------------------------------------------------------------------------- */
 
 static __attribute__((noinline)) void spin_for_ever(void)
@@ -626,6 +652,7 @@ int main(void)
         cmocka_unit_test(a_signal_shows_what_every_task_of_a_program_waits_for),
         cmocka_unit_test(what_a_program_does_with_the_signal_itself_is_left_in_place),
         cmocka_unit_test(without_a_dump_signal_it_has_its_default_effect),
+        cmocka_unit_test(the_example_tells_that_its_producer_waits_and_its_hog_runs),
         cmocka_unit_test(a_signal_shows_the_tree_and_the_place_even_while_a_task_hogs_the_thread),
         cmocka_unit_test(a_hog_is_reported_once_with_the_call_it_is_in_and_goes_on),
         cmocka_unit_test(a_tree_in_the_middle_of_changes_is_read_without_harm),

@@ -5,6 +5,7 @@
  * With "hog" a task also keeps the thread for itself; YOKE_HOG_MS=500 in the environment has that
  * reported.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <yoke.h>
@@ -82,5 +83,8 @@ int main(int argc, char **argv)
 {
     struct shop shop = {.hog = argc > 1 && strcmp(argv[1], "hog") == 0};
 
-    return yoke_main(app, &(struct yoke_main_opts){.argc = argc, .argv = argv, .arg = &shop});
+    struct yoke_watch_opts watch = {.dump_signal = SIGUSR1};
+
+    return yoke_main(
+        app, &(struct yoke_main_opts){.argc = argc, .argv = argv, .arg = &shop, .watch = &watch});
 }

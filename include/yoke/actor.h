@@ -28,17 +28,17 @@ struct yk_actor_child;
 struct yoke_main_opts {
     int argc; /* as given to main; required */
     char **argv;
-    void *arg;        /* for the main function */
-    const char *name; /* of the root actor; NULL: "root" */
-    bool no_watch;    /* without yoke_watch, which else tells of a program that is stuck */
-    const struct yoke_watch_opts *watch; /* for that; NULL: all defaults */
+    void *arg;                           /* for the main function */
+    const char *name;                    /* of the root actor; NULL: "root" */
+    const struct yoke_watch_opts *watch; /* to yoke_watch with; NULL: only if YOKE_WATCH or
+                                            YOKE_HOG_MS is in the environment */
 };
 
 /*
  * The main() of a program: runs fn(opts->arg) as the main task of the root actor, with SIGINT and
  * SIGTERM cancelling it with an os cause. Errors that reach it are reported on stderr with the
  * whole chain. Returns the exit status: what fn returned, if 0 to 125; 1 for an error; 128 + n if
- * signal n cancelled it. On SIGUSR1 it writes its task tree on stderr (<yoke/watch.h>). In a
+ * signal n cancelled it. In a
  * process that was started as an actor it serves instead, and never calls fn. Call it first thing
  * in main.
  */

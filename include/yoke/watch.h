@@ -18,7 +18,8 @@ struct yoke_watch_opts {
 
 /*
  * Watches the calling task's runtime from a thread of its own until the runtime ends. yoke_main
- * does it by itself.
+ * does it if it is given options for it, and in all processes of a tree if YOKE_WATCH or
+ * YOKE_HOG_MS is in the environment.
  *
  * - The dump signal makes it write the task tree on stderr, even if a task hogs the thread; then
  *   with the backtrace of that task. A handler that the program has set already is left in place,

@@ -94,11 +94,16 @@ struct root {
     const struct yoke_main_opts *opts;
 };
 
-/* A program must not fail because it can't be watched. */
+/*
+ * Not by default: the death signal of a parent with a second thread comes before getppid() tells of
+ * its death, and the orphan takes it for an ordinary SIGTERM at first.
+ */
 static void watch(const struct yoke_watch_opts *opts)
 {
+    if (opts == NULL && getenv("YOKE_WATCH") == NULL && getenv("YOKE_HOG_MS") == NULL)
+        return;
     if (yoke_watch(opts) < 0)
-        yoke_clear();
+        yoke_clear(); /* a program must not fail because it can't be watched */
 }
 
 static int run_root(void *arg)
@@ -106,8 +111,7 @@ static int run_root(void *arg)
     struct root *root = arg;
     int rc;
 
-    if (!root->opts->no_watch)
-        watch(root->opts->watch);
+    watch(root->opts->watch);
     rc = yoke_start(yk_runtime_current->system, watch_signals, NULL, NULL);
 
     return rc < 0 ? rc : root->fn(root->arg);

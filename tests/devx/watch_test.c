@@ -144,6 +144,8 @@ static int run_as_main(yoke_task_fn fn, const char *name, const struct yoke_watc
     static char program_name[] = "test";
     char *argv[] = {program_name, NULL};
 
+    if (watch == NULL)
+        setenv("YOKE_WATCH", "1", 1);
     return yoke_main_at(YOKE_HERE, fn, name,
                         &(struct yoke_main_opts){.argc = 1, .argv = argv, .watch = watch});
 }

@@ -15,7 +15,6 @@
 #include "devx/freeze.h"
 
 #include <errno.h>
-#include <execinfo.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -25,6 +24,11 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <execinfo.h>
+#else
+#define backtrace(frames, n) ((void)(frames), 0) /* frame pointers have to do */
+#endif
 
 #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
 enum { UNWINDER_IS_SAFE = 1 };

@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -24,15 +23,18 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
-#ifdef __GLIBC__
-#include <execinfo.h>
+#if __has_include(<linux/futex.h>)
+#include <linux/futex.h>
 #else
-#define backtrace(frames, n) ((void)(frames), 0) /* frame pointers have to do */
+#define FUTEX_WAIT_PRIVATE 128
+#define FUTEX_WAKE_PRIVATE 129
 #endif
 
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
-enum { UNWINDER_IS_SAFE = 1 };
+#ifdef __GLIBC__
+#include <execinfo.h>
+enum { UNWINDER_IS_SAFE = __GLIBC_PREREQ(2, 35) };
 #else
+#define backtrace(frames, n) ((void)(frames), 0) /* frame pointers have to do */
 enum { UNWINDER_IS_SAFE = 0 };
 #endif
 

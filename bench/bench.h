@@ -28,7 +28,8 @@ extern const struct bench_case bench_task_cases[];
 extern const struct bench_case bench_channel_cases[];
 extern const struct bench_case bench_wait_cases[];
 extern const struct bench_case bench_crowd_cases[];
-extern const struct bench_case bench_million_cases[];
+extern const struct bench_case bench_million_cases[];   /* seconds each */
+extern const struct bench_case bench_footprint_cases[]; /* the same, and do not vary */
 extern const struct bench_case bench_actor_cases[];
 
 /* The repetitions of one sampler. */

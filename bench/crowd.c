@@ -307,6 +307,10 @@ const struct bench_case bench_crowd_cases[] = {
 const struct bench_case bench_million_cases[] = {
     {"spawn_1m", "ns", spawn_1m, touch_1m_ns, "a page touched, one of a million, 64 KiB apart",
      false},
+    {0},
+};
+
+const struct bench_case bench_footprint_cases[] = {
     {"idle_1m", "bytes", idle_1m, touch_1m_bytes,
      "a million pages touched, 64 KiB apart, with their page tables", false},
     {"mappings_1m", "mappings", mappings_1m, one_mapping, "one mapping for all", false},

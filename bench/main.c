@@ -24,7 +24,8 @@ static const struct {
 } tables[] = {
     {bench_task_cases, BENCH_REPETITIONS},      {bench_channel_cases, BENCH_REPETITIONS},
     {bench_wait_cases, BENCH_REPETITIONS},      {bench_crowd_cases, BENCH_REPETITIONS},
-    {bench_million_cases, MILLION_REPETITIONS}, {bench_actor_cases, BENCH_REPETITIONS},
+    {bench_million_cases, MILLION_REPETITIONS}, {bench_footprint_cases, 1},
+    {bench_actor_cases, BENCH_REPETITIONS},
 };
 
 struct options {
@@ -259,7 +260,7 @@ int main(int argc, char **argv)
     if (parse(argv, &options) < 0)
         return 2;
     pin();
-    printf("medians of %d, of a million tasks %d, pinned to one of %ld processors\n",
+    printf("medians of %d, of what takes a million tasks %d; pinned to one of %ld processors\n",
            BENCH_REPETITIONS, MILLION_REPETITIONS, sysconf(_SC_NPROCESSORS_ONLN));
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
         for (const struct bench_case *of = tables[t].cases; of->name != NULL && n < CASES_MAX;

@@ -4,7 +4,9 @@
  * be compiled into the scheduler.
  *
  * At the base of each stack the frame pointer is zero and the return address undefined, so that
- * backtraces (ours, gdb's, perf's) end there instead of running wild.
+ * backtraces (ours, gdb's, perf's) end there instead of running wild. The entry function is jumped
+ * to with a return address that was never called from: a task does not return, and a call would
+ * leave an entry in the return predictor, by which each `ret` of the next task is mispredicted.
  */
 #include "task/coro.h"
 
@@ -30,7 +32,10 @@ __asm__(".text\n"
         "    popq %rax\n"
         "    popq %rdi\n"
         "    xorl %ebp, %ebp\n"
-        "    callq *%rax\n"
+        "    leaq 1f(%rip), %rcx\n"
+        "    pushq %rcx\n"
+        "    jmpq *%rax\n"
+        "1:\n"
         "    ud2\n"
         "    .cfi_endproc\n"
         ".size yk_switch_entry, .-yk_switch_entry\n");
@@ -45,8 +50,10 @@ __asm__(".text\n"
         "    hint #36\n" /* bti j: where it is enforced, an indirect jump may land here */
         "    ldp x9, x0, [sp], #16\n"
         "    mov x29, xzr\n"
-        "    mov x30, xzr\n"
-        "    blr x9\n"
+        "    adr x30, 1f\n"
+        "    mov x16, x9\n" /* by x16, since that may land on bti c */
+        "    br x16\n"
+        "1:\n"
         "    brk #1\n"
         "    .cfi_endproc\n"
         ".size yk_switch_entry, .-yk_switch_entry\n");

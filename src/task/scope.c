@@ -256,12 +256,10 @@ void yk_scope_enter(struct yoke_scope *scope, struct yk_task *task, const char *
     task->scope = scope;
 }
 
-int yk_scope_deadlines(struct yoke_scope *scope, int64_t timeout_ns, int64_t deadline_ns)
+int yk_scope_set_deadlines(struct yoke_scope *scope, int64_t timeout_ns, int64_t deadline_ns)
 {
     int64_t deadline = deadline_ns != 0 ? deadline_ns : YOKE_NEVER;
 
-    if (timeout_ns == 0 && deadline_ns == 0)
-        return 0;
     if (timeout_ns != 0) {
         int64_t now = yk_now(yk_runtime_current);
         int64_t relative = timeout_ns > YOKE_NEVER - now ? YOKE_NEVER : now + timeout_ns;
@@ -371,13 +369,11 @@ static struct yoke_error *error_of_code(struct yk_task *task, int rc, const stru
                          yoke_strcode(rc), rc);
 }
 
-struct yoke_error *yk_body_failure(struct yk_task *task, const struct yoke_error *at_open, int rc,
-                                   const struct yoke_site *site)
+struct yoke_error *yk_take_body_failure(struct yk_task *task, const struct yoke_error *at_open,
+                                        int rc, const struct yoke_site *site)
 {
     struct yoke_error *in_flight;
 
-    if (rc >= 0 && !yk_flight_any(&task->locus))
-        return NULL;
     in_flight = yk_flight_now(&task->locus);
     if (in_flight != NULL && in_flight != at_open)
         return yk_flight_take(&task->locus);

@@ -337,7 +337,16 @@ void yk_scope_leave(struct yoke_scope *scope);
 
 /* It has caught a Cancelled. Returns what close then gives: 0, or an error for being late. */
 int yk_scope_caught(struct yoke_scope *scope);
-int yk_scope_deadlines(struct yoke_scope *scope, int64_t timeout_ns, int64_t deadline_ns);
+
+/* Deadlines given at its opening; 0: none. */
+int yk_scope_set_deadlines(struct yoke_scope *scope, int64_t timeout_ns, int64_t deadline_ns);
+static inline int yk_scope_deadlines(struct yoke_scope *scope, int64_t timeout_ns,
+                                     int64_t deadline_ns)
+{
+    if (__builtin_expect(timeout_ns == 0 && deadline_ns == 0, 1))
+        return 0;
+    return yk_scope_set_deadlines(scope, timeout_ns, deadline_ns);
+}
 
 /* Misuse unless `scope` is open and the calling task's innermost one. */
 void yk_scope_check_innermost(const struct yoke_scope *scope, struct yk_task *task,
@@ -352,8 +361,16 @@ void yk_scope_cancel_cause(struct yoke_scope *scope, const struct yoke_cause *ca
 struct yoke_cause *yk_cause_new_as(struct yk_locus *who, const struct yk_cause_spec *spec);
 
 /* What leaves a body: takes its unhandled failure out of flight, NULL if it has none. */
-struct yoke_error *yk_body_failure(struct yk_task *task, const struct yoke_error *at_open, int rc,
-                                   const struct yoke_site *site);
+struct yoke_error *yk_take_body_failure(struct yk_task *task, const struct yoke_error *at_open,
+                                        int rc, const struct yoke_site *site);
+static inline struct yoke_error *yk_body_failure(struct yk_task *task,
+                                                 const struct yoke_error *at_open, int rc,
+                                                 const struct yoke_site *site)
+{
+    if (__builtin_expect(rc >= 0 && !yk_flight_any(&task->locus), 1))
+        return NULL;
+    return yk_take_body_failure(task, at_open, rc, site);
+}
 
 /* A child task has ended with `rc`, and what it has in flight. */
 void yk_nursery_child_done(struct yoke_nursery *nursery, struct yk_task *task, int rc);

@@ -26,6 +26,7 @@ struct bench_case {
 /* Ended by a case without a name. */
 extern const struct bench_case bench_task_cases[];
 extern const struct bench_case bench_channel_cases[];
+extern const struct bench_case bench_echo_cases[];
 extern const struct bench_case bench_actor_cases[];
 
 /* The repetitions of one sampler. */

@@ -143,7 +143,7 @@ static bool wanted(const char *name, char **names)
 int main(int argc, char **argv)
 {
     const struct bench_case *const tables[] = {bench_task_cases, bench_channel_cases,
-                                               bench_actor_cases};
+                                               bench_echo_cases, bench_actor_cases};
     static struct bench_result results[CASES_MAX];
     const char *json = NULL;
     size_t n = 0;

@@ -20,7 +20,7 @@
 #include <unistd.h>
 #include <yoke.h>
 
-enum { WINDOW = 16, DEATHS_MAX = 9, WORKERS_MAX = 256, DIGEST = 65, LINE = 2 * PATH_MAX + 256 };
+enum { WINDOW = 16, DEATHS_MAX = 25, WORKERS_MAX = 256, DIGEST = 65, LINE = 2 * PATH_MAX + 256 };
 
 /* In a worker. 0; an errno, if the file is what is wrong; negative: a failure, or cancelled. */
 static int hash_file(const char *path, EVP_MD_CTX *md, char *text)

@@ -12,16 +12,23 @@
 #include <yoke/context.h>
 #include <yoke/error.h>
 #include <yoke/event.h>
+#include <yoke/guest.h>
+#include <yoke/handle.h>
 #include <yoke/io.h>
 #include <yoke/limiter.h>
 #include <yoke/local.h>
 #include <yoke/mutex.h>
 #include <yoke/nursery.h>
 #include <yoke/parking_lot.h>
+#include <yoke/conn.h>
+#include <yoke/file.h>
+#include <yoke/net.h>
+#include <yoke/pipe.h>
 #include <yoke/runtime.h>
 #include <yoke/scope.h>
 #include <yoke/select.h>
 #include <yoke/semaphore.h>
+#include <yoke/subprocess.h>
 #include <yoke/task.h>
 #include <yoke/value.h>
 

@@ -33,7 +33,7 @@ enum {
     YOKE_EGROUP = -4099,         /* several errors at once; see yoke_error_member() */
     YOKE_ECLOSED = -4100,        /* the other end, or this end, was closed for good */
     YOKE_EPEERCANCELLED = -4101, /* the peer task of a context was cancelled, not by this side */
-    YOKE_EDIED = -4102,          /* an actor's process ended without being asked to */
+    YOKE_EDIED = -4102,          /* a process failed, or an actor's ended unasked */
     YOKE_ELINK = -4103,          /* the link to a peer actor was lost */
     YOKE_EUNRESPONSIVE = -4104,  /* a peer answered nothing within its bound */
     YOKE_ENOTEXPOSED = -4105,    /* no such endpoint, or the peer does not expose it */

@@ -10,7 +10,8 @@
  *
  * An error ends in code that caught or cleared it on purpose, or at the root, which reports it. An
  * error object is reference-counted and, once raised, changed by nobody but the runtime, which may
- * append to its suppressed errors and notes. References may be passed between threads.
+ * append to what it carries and to its notes. References may be passed between threads, which may
+ * read it meanwhile.
  */
 #ifndef YOKE_ERROR_H
 #define YOKE_ERROR_H
@@ -158,8 +159,8 @@ YOKE_API const char *yoke_error_traceback(const struct yoke_error *error);
  * up now. `flags` is 0 or YOKE_PRINT_*. Returns 0 or -errno of the stream; raises nothing.
  */
 enum {
-    YOKE_PRINT_BACKTRACE = 1, /* with backtraces, symbolised */
-    YOKE_PRINT_BRIEF = 2,     /* one line: type, message, where */
+    YOKE_PRINT_BACKTRACE = 1, /* with backtraces, symbolised; not of Cancelleds that are carried */
+    YOKE_PRINT_BRIEF = 2, /* one line: type, message, where, and the latest cause if it has one */
 };
 YOKE_API int yoke_error_print(const struct yoke_error *error, FILE *stream, int flags);
 

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 #include <yoke/cause.h>
 #include <yoke/common.h>
+#include <yoke/limiter.h>
 #include <yoke/select.h>
 
 YOKE_BEGIN
@@ -42,12 +43,14 @@ YOKE_API YOKE_MUST_CHECK int yoke_write_all(int fd, const void *data, size_t siz
 
 /*
  * Runs fn(arg) in a worker thread and waits for it; for calls that block. Returns what fn returns;
- * errors that fn raises (yoke_raise works there) are in flight here afterwards. Up to 32 run at a
- * time; more wait, and are YOKE_CANCELLED with fn never called. Once fn has begun, the wait can't
- * be cancelled by default, since fn uses the caller's memory; with `abandon` a cancelled caller
- * leaves fn to finish alone with whatever `arg` points to. An error that fn raises after that is
- * reported on stderr, and not even the end of the runtime waits for it. -EAGAIN: no thread could be
- * made.
+ * errors that fn raises (yoke_raise works there) are in flight here afterwards. Each call holds a
+ * token of a limiter while fn runs; by default of the runtime's own, which has 32. Calls that find
+ * none wait, and are YOKE_CANCELLED with fn never called. Once fn has begun, the wait can't be
+ * cancelled by default, since fn uses the caller's memory, though fn may ask
+ * (yoke_thread_check_cancelled in <yoke/handle.h>, with which it can also call back); with
+ * `abandon` a cancelled caller leaves fn to finish alone with whatever `arg` points to. An error
+ * that fn raises after that is reported on stderr, and not even the end of the runtime waits for
+ * it. -EAGAIN: no thread could be made.
  */
 struct yoke_thread_opts {
     bool abandon; /* may be left behind on cancellation */
@@ -56,6 +59,11 @@ struct yoke_thread_opts {
      * will not be called; on the worker's, if the runtime has ended before fn. NULL: nothing to do.
      */
     void (*abandoned)(void *arg);
+    /*
+     * Whose tokens count instead; of this runtime. It must outlive the calls, also those left
+     * behind, until the runtime ends. NULL: the runtime's own.
+     */
+    struct yoke_limiter *limiter;
 };
 YOKE_API YOKE_MUST_CHECK int yoke_thread_run(int (*fn)(void *arg), void *arg,
                                              const struct yoke_thread_opts *opts);

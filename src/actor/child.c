@@ -121,8 +121,9 @@ static int spawn_with(struct yk_actor_child *child, int fd)
     struct yk_spawn spawn = {
         .path = child->executable,
         .argv = argv,
-        .inherit_fd = fd,
-        .inherit_as = CHILD_FD,
+        .fds = &(struct yk_spawn_fd){.fd = fd, .as = CHILD_FD},
+        .fds_n = 1,
+        .death_signal = SIGTERM, /* until it has asked for it itself */
     };
     int rc;
 

@@ -58,7 +58,7 @@ void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_err
             ? "RemoteActorError"
             : fields->src_type_str;
     fields->relay_path = relay_path(&arena, error->remote);
-    fields->message = error->message;
+    fields->message = yk_tree_text(&arena, error->message); /* peers refuse what is not UTF-8 */
     fields->tb_str = "";
     fields->cid = cid;
     if (error->code == YOKE_EPEERCANCELLED && error->cause != NULL) {

@@ -28,6 +28,20 @@
 #define YK_CHECKPOINT_BUDGET 64  /* blocking calls that complete at once before others run */
 #define YK_SWITCHES_PER_TURN 256 /* task switches between looks at timers and descriptors */
 
+/* sockets */
+#define YK_LOOKUPS_MAX 16 /* names looked up at once, so that a dead server leaves workers free */
+#define YK_SOCKET_RETRY_NS                                                                         \
+    INT64_C(1000000) /* first pause where the kernel tells of no readiness (Unix sockets), ... */
+#define YK_SOCKET_RETRY_MAX_NS INT64_C(32000000) /* ... and the longest: it doubles */
+#define YK_ACCEPT_RETRY_NS                                                                         \
+    INT64_C(100000000) /* a server out of descriptors accepts again, as in trio */
+#define YK_CONNECT_DELAY_NS                                                                        \
+    INT64_C(250000000)         /* until the next address is tried beside; RFC 8305, section 5 */
+#define YK_LISTEN_BACKLOG 4096 /* asked for; net.core.somaxconn lowers it */
+
+/* files */
+#define YK_FILE_LOAD_MAX (1u << 30) /* bytes loaded by default: a device must not fill memory */
+
 /* actors */
 #define YK_LINK_FLUSH_NS                                                                           \
     1000000000 /* ns to get last messages out when a link ends: a peer that does not               \
@@ -46,6 +60,13 @@
                   kills it otherwise */
 #define YK_STREAM_WINDOW  64         /* messages in flight per direction of a context */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
-#define YK_THREADS_MAX    32         /* worker threads of one runtime */
+#define YK_THREADS_MAX    32         /* calls in worker threads at a time, without an own limiter */
+#define YK_POSTS_MAX      (1u << 14) /* posts to a runtime that have not begun: each gets a stack */
+
+/* processes */
+#define YK_SPAWN_FDS_MAX   64 /* given to one process: the spawner keeps them on its stack */
+#define YK_CAPTURE_MAX     (16u << 20) /* bytes of output captured, unless told otherwise */
+#define YK_PROCESS_TAIL    900         /* bytes of standard error in a failure: what a note holds */
+#define YK_PROCESS_TERM_NS INT64_C(5000000000) /* from SIGTERM to SIGKILL, as in trio */
 
 #endif

@@ -10,9 +10,8 @@
  *
  * Without memory nothing is lost silently either: what can't be attached is settled and counted
  * in suppressed_left_out, which is printed. Runs on any stack; copying recurses along the path
- * that leads back, at most YK_ERROR_TREE_DEPTH_MAX deep.
+ * that leads back, at most YK_ERROR_TREE_DEPTH_MAX deep and YK_ERROR_TREE_NODES_MAX errors wide.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,26 +19,13 @@
 #include "base/memory.h"
 #include "error/error.h"
 
-static bool is_settled(const struct yoke_error *error)
-{
-    return atomic_load_explicit(&error->settled, memory_order_relaxed);
-}
-
-/* Conservation: what is attached to an error that has ended, has ended with it. */
-static void attached(const struct yoke_error *error, struct yoke_error *other)
-{
-    if (is_settled(error))
-        yk_node_settle(other);
-}
-
 /* Ends `other`, but not `error`, should `other` lead there. */
 static void absorb_beside(struct yoke_error *error, struct yoke_error *other)
 {
-    bool settled = is_settled(error);
+    unsigned char fate = error->fate;
 
     yk_error_absorb(other);
-    if (!settled)
-        yk_node_unsettle(error);
+    error->fate = fate;
 }
 
 static void leave_out(struct yoke_error *error, struct yoke_error *other)
@@ -48,34 +34,21 @@ static void leave_out(struct yoke_error *error, struct yoke_error *other)
     absorb_beside(error, other);
 }
 
-/* Room for one more; the list grows by doubling from 4, so its capacity follows from n. Members of
- * a group are the exception: exactly as many as there are, and none is ever added. */
-static bool list_reserve(struct yk_error_list *list)
+bool yk_error_list_append(struct yk_error_list *list, struct yoke_error *error, size_t places)
 {
-    struct yoke_error **items;
+    struct yoke_error **items = list->items;
     size_t n = list->n;
 
-    if (n != 0 && (n < 4 || (n & (n - 1)) != 0))
-        return true;
-    items = yk_malloc((n == 0 ? 4 : n * 2) * sizeof(*items));
+    yk_assert(n < places);
+    if (items == NULL)
+        items = yk_malloc(places * sizeof(*items));
     if (items == NULL)
         return false;
-    if (n > 0)
-        memcpy(items, list->items, n * sizeof(*items));
     yk_node_lock();
-    struct yoke_error **old = list->items;
-    list->items = items;
-    yk_node_unlock();
-    free(old);
-    return true;
-}
-
-bool yk_error_list_append(struct yk_error_list *list, struct yoke_error *error)
-{
-    if (!list_reserve(list))
-        return false;
-    yk_node_lock();
-    list->items[list->n++] = error;
+    if (n == 0)
+        list->items = items; /* not again: other threads may be reading it */
+    items[n] = error;
+    list->n = n + 1; /* last: it tells other threads what they may read */
     yk_node_unlock();
     return true;
 }
@@ -116,33 +89,45 @@ static struct yoke_error *without_way_back(struct yoke_error *other, struct yoke
     return copy;
 }
 
-void yk_error_suppress(struct yoke_error *error, struct yoke_error *other)
+/*
+ * With the caller's reference alone on it no other error carries it, so nothing leads back to it:
+ * an error that was just raised needs no walk over what was in flight before.
+ */
+static bool is_callers_alone(const struct yoke_error *error)
 {
-    struct yoke_error *there;
+    return atomic_load_explicit(&error->node.refs, memory_order_acquire) == 1;
+}
+
+static void append_suppressed(struct yoke_error *error, struct yoke_error *other, bool alone)
+{
     struct yoke_error *safe;
 
-    if (other == NULL)
-        return;
-    there = find_suppressed(error, other);
-    /* The static error has nowhere to keep it: if that was the last reference, it is lost. */
-    if (error == other || there == other || error->node.immortal) {
-        yoke_error_unref(other);
-        return;
-    }
-    if (there != NULL) {
-        absorb_beside(error, other);
-        return;
-    }
     if (error->suppressed.n >= YK_ERROR_SUPPRESSED_MAX) {
         leave_out(error, other);
         return;
     }
-    safe = without_way_back(other, error);
-    if (safe == NULL || !yk_error_list_append(&error->suppressed, safe)) {
+    safe = alone ? other : without_way_back(other, error);
+    if (safe == NULL || !yk_error_list_append(&error->suppressed, safe, YK_ERROR_SUPPRESSED_MAX))
         leave_out(error, safe == NULL ? other : safe);
-        return;
-    }
-    attached(error, safe);
+}
+
+static void suppress(struct yoke_error *error, struct yoke_error *other, bool alone)
+{
+    struct yoke_error *there = find_suppressed(error, other);
+
+    /* The static error has nowhere to keep it: if that was the last reference, it is lost. */
+    if (error == other || there == other || error->node.immortal)
+        yoke_error_unref(other);
+    else if (there != NULL)
+        absorb_beside(error, other);
+    else
+        append_suppressed(error, other, alone);
+}
+
+void yk_error_suppress(struct yoke_error *error, struct yoke_error *other)
+{
+    if (other != NULL)
+        suppress(error, other, is_callers_alone(error));
 }
 
 void yk_error_set_context(struct yoke_error *error, struct yoke_error *context)
@@ -153,7 +138,8 @@ void yk_error_set_context(struct yoke_error *error, struct yoke_error *context)
     if (context == NULL)
         return;
     yk_assert(!error->node.immortal);
-    if (yk_node_reaches(&error->node, &context->node, false)) {
+    if (error == context ||
+        (yk_error_carries(error) && yk_node_reaches(&error->node, &context->node, false))) {
         yoke_error_unref(context);
         return;
     }
@@ -161,10 +147,10 @@ void yk_error_set_context(struct yoke_error *error, struct yoke_error *context)
         end = end->context;
     /* A chain that ends in the static error of exhausted memory can't be made longer. */
     if (end->context != NULL) {
-        yk_error_suppress(end, context);
+        suppress(end, context, false);
         return;
     }
-    safe = without_way_back(context, end);
+    safe = end == error && is_callers_alone(error) ? context : without_way_back(context, end);
     if (safe == NULL) {
         leave_out(error, context);
         return;
@@ -172,7 +158,6 @@ void yk_error_set_context(struct yoke_error *error, struct yoke_error *context)
     yk_node_lock();
     end->context = safe;
     yk_node_unlock();
-    attached(end, safe);
 }
 
 /* Any of them may be the static error; an ordinary one can carry the others. */
@@ -239,7 +224,8 @@ __attribute__((noinline)) struct yoke_error *yk_error_make_group(const struct yo
 /* Everything but what it carries. */
 static struct yoke_error *copy_alone(const struct yoke_error *error)
 {
-    struct yoke_error *copy = yk_error_new(error->type, error->code, error->message);
+    struct yoke_error *copy =
+        yk_error_new_at(error->frames, error->frames_n, error->type, error->code, error->message);
 
     if (copy == NULL)
         return NULL;
@@ -261,8 +247,6 @@ static struct yoke_error *copy_alone(const struct yoke_error *error)
     copy->actor = error->actor;
     copy->task_id = error->task_id;
     memcpy(copy->task_name, error->task_name, sizeof copy->task_name);
-    memcpy(copy->frames, error->frames, sizeof copy->frames);
-    copy->frames_n = error->frames_n;
     copy->suppressed_left_out = error->suppressed_left_out;
     for (size_t i = 0; i < error->notes_n; i++)
         if (!yk_error_add_note(copy, error->notes[i]))
@@ -275,17 +259,24 @@ fail:
     return NULL;
 }
 
+/* A part that is reached on several ways is copied for each: their number has to be bounded. */
+struct copying {
+    struct yoke_error *target; /* what the copy must not lead to; NULL: nothing */
+    unsigned nodes_left;
+};
+
 /* The child as the copy is to have it: itself, a copy, or nothing if it is the target. */
 static struct yoke_error *copy_child(struct yoke_error *copy, struct yoke_error *child,
-                                     struct yoke_error *target, unsigned depth);
+                                     struct copying *copying, unsigned depth);
 
 static bool copy_list(struct yoke_error *copy, struct yk_error_list *to,
-                      const struct yk_error_list *from, struct yoke_error *target, unsigned depth)
+                      const struct yk_error_list *from, size_t places, struct copying *copying,
+                      unsigned depth)
 {
     for (size_t i = 0; i < from->n; i++) {
-        struct yoke_error *child = copy_child(copy, from->items[i], target, depth);
+        struct yoke_error *child = copy_child(copy, from->items[i], copying, depth);
 
-        if (child != NULL && !yk_error_list_append(to, child)) {
+        if (child != NULL && !yk_error_list_append(to, child, places)) {
             yk_error_absorb(child);
             return false;
         }
@@ -322,49 +313,65 @@ static bool copy_causes(struct yoke_error *copy, const struct yoke_error *error,
     return true;
 }
 
-static struct yoke_error *copy_tree(struct yoke_error *error, struct yoke_error *target,
+static struct yoke_error *copy_tree(struct yoke_error *error, struct copying *copying,
                                     unsigned depth)
 {
     struct yoke_error *copy = copy_alone(error);
 
     if (copy == NULL)
         return NULL;
-    copy->context = copy_child(copy, error->context, target, depth);
-    copy->because = copy_child(copy, error->because, target, depth);
-    if (!copy_list(copy, &copy->suppressed, &error->suppressed, target, depth) ||
-        !copy_list(copy, &copy->members, &error->members, target, depth) ||
-        !copy_causes(copy, error, target)) {
+    copy->context = copy_child(copy, error->context, copying, depth);
+    copy->because = copy_child(copy, error->because, copying, depth);
+    if (!copy_list(copy, &copy->suppressed, &error->suppressed, YK_ERROR_SUPPRESSED_MAX, copying,
+                   depth) ||
+        !copy_list(copy, &copy->members, &error->members, error->members.n, copying, depth) ||
+        !copy_causes(copy, error, copying->target)) {
         yk_error_absorb(copy);
         return NULL;
     }
-    /* The original has ended: the copy stands for it from here on. */
-    atomic_store(&copy->settled, is_settled(error));
-    atomic_store(&error->settled, true);
+    copy->fate = error->fate;
     return copy;
 }
 
 static struct yoke_error *copy_child(struct yoke_error *copy, struct yoke_error *child,
-                                     struct yoke_error *target, unsigned depth)
+                                     struct copying *copying, unsigned depth)
 {
     struct yoke_error *child_copy;
 
-    if (child == NULL || child == target)
+    if (child == NULL || child == copying->target)
         return NULL;
-    if (target == NULL || !reaches(child, target))
+    if (copying->target == NULL || !reaches(child, copying->target))
         return yoke_error_ref(child);
-    child_copy = depth == 0 ? NULL : copy_tree(child, target, depth - 1);
+    if (depth == 0 || copying->nodes_left == 0) {
+        child_copy = NULL;
+    } else {
+        copying->nodes_left--;
+        child_copy = copy_tree(child, copying, depth - 1);
+    }
     if (child_copy == NULL)
         leave_out(copy, yoke_error_ref(child));
     return child_copy;
 }
 
+/* The original has ended: the copy stands for it from here on. What lies between it and the target
+ * ends with it. */
+static struct yoke_error *copy_for(struct yoke_error *error, struct yoke_error *target)
+{
+    struct copying copying = {target, YK_ERROR_TREE_NODES_MAX};
+    struct yoke_error *copy = copy_tree(error, &copying, YK_ERROR_TREE_DEPTH_MAX);
+
+    if (copy != NULL)
+        yk_error_settle(error);
+    return copy;
+}
+
 struct yoke_error *yk_error_copy(struct yoke_error *error)
 {
-    return copy_tree(error, NULL, 0);
+    return copy_for(error, NULL);
 }
 
 struct yoke_error *yk_error_copy_without(struct yoke_error *error, struct yoke_error *target)
 {
     yk_assert(error != target);
-    return copy_tree(error, target, YK_ERROR_TREE_DEPTH_MAX);
+    return copy_for(error, target);
 }

@@ -158,7 +158,7 @@ struct yoke_cause *yk_cause_new_blank(void)
 
 bool yk_cause_set_reason(struct yoke_cause *cause, const char *reason)
 {
-    size_t n = reason == NULL ? 0 : strnlen(reason, YK_ERROR_MESSAGE_MAX - 1);
+    size_t n = reason == NULL ? 0 : strnlen(reason, YK_ERROR_MESSAGE_MAX);
     char *copy;
 
     if (n == 0)
@@ -168,6 +168,8 @@ bool yk_cause_set_reason(struct yoke_cause *cause, const char *reason)
         return false;
     memcpy(copy, reason, n);
     copy[n] = '\0';
+    if (n == YK_ERROR_MESSAGE_MAX)
+        yk_format_cut(copy, YK_ERROR_MESSAGE_MAX);
     free((char *)(uintptr_t)cause->reason);
     cause->reason = copy;
     return true;

@@ -2,12 +2,17 @@
 /*
  * The error object: making, reading, counting, freeing.
  *
- * One allocation holds the object, its type and its message; what few errors have (notes, lists,
- * the part of remote ones) is allocated when it is added. Once raised only the runtime changes an
- * error, by adding to what it carries. Runs on any stack; making one needs about 1.5 KiB of it.
+ * One allocation holds the object, its backtrace, its type and its message; what few errors have
+ * (notes, lists, the part of remote ones) is allocated when it is added. Once raised only the
+ * runtime changes an error, by adding to what it carries. Runs on any stack; making one needs about
+ * 1.5 KiB of it. A raise is to cost little more than writing its message: nothing is cleared that
+ * is written anyway, and no lock is taken.
  *
- * Statistics count at both ends of an object's life, never between: an error is `settled` or
- * `lost` for good only when it is destroyed, since a caught one may be put in flight again. So
+ * Decided against: one shared copy of the actor's identity for all its errors. An error outlives
+ * its runtime, so it would have to be counted; copying 170 bytes costs less than that.
+ *
+ * Statistics count at both ends of an object's life, never between: an error is settled or
+ * lost for good only when it is destroyed, since a caught one may be put in flight again. So
  * raised = settled + lost + live at any time.
  *
  * Without memory one of two static errors takes the place of a new one. They can't carry anything
@@ -16,13 +21,14 @@
 #include "error/error.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "error/stats.h"
 
 static void in_place(void (*fn)(void *arg), void *arg)
 {
@@ -31,13 +37,9 @@ static void in_place(void (*fn)(void *arg), void *arg)
 
 void (*yk_on_big_stack)(void (*fn)(void *arg), void *arg) = in_place;
 
-static struct {
-    _Atomic uint64_t raised, settled, lost;
-} counts;
-
 static struct yoke_error out_of_memory = {
     .node = {.refs = 1, .immortal = true},
-    .settled = true,
+    .fate = YK_FATE_SETTLED,
     .code = -ENOMEM,
     .type = "yoke.OutOfMemory",
     .message = "no memory for the error that was raised",
@@ -46,7 +48,7 @@ static struct yoke_error out_of_memory = {
 
 static struct yoke_error cancelled_out_of_memory = {
     .node = {.refs = 1, .immortal = true},
-    .settled = true,
+    .fate = YK_FATE_SETTLED,
     .cancelled = true,
     .code = YOKE_CANCELLED,
     .type = "yoke.Cancelled",
@@ -78,35 +80,85 @@ static char *place(char *at, const char *text, size_t n, const char **ret)
     return at + n + 1;
 }
 
-struct yoke_error *yk_error_new(const char *type, int code, const char *message)
+/*
+ * Hides a size from the compiler. For one that it knows, gcc writes "rep stos" or "rep movs" in
+ * place, which at some hundred bytes are slower than the functions of libc.
+ */
+static size_t not_constant(size_t n)
+{
+    __asm__("" : "+r"(n));
+    return n;
+}
+
+/* What is attached to an error later is cleared here; actor and task are the caller's to fill in.
+ */
+static struct yoke_error *allocate(void *const *frames, size_t frames_n, const char *type, int code,
+                                   const char *message, size_t message_n)
 {
     size_t type_n = strnlen(type, YK_ERROR_TYPE_MAX - 1);
-    size_t message_n = strlen(message);
-    struct yoke_error *error = yk_calloc(1, sizeof *error + type_n + message_n + 2);
+    size_t frames_size = frames_n * sizeof *frames;
+    struct yoke_error *error = yk_malloc(sizeof *error + frames_size + type_n + message_n + 2);
     char *at;
 
     if (error == NULL)
         return NULL;
+    memset(error, 0, not_constant(offsetof(struct yoke_error, actor)));
     atomic_init(&error->node.refs, 1);
     error->code = code;
     error->site = (struct yoke_site){"", "", 0};
-    at = place((char *)(error + 1), type, type_n, &error->type);
+    at = (char *)(error + 1);
+    if (frames_n > 0)
+        memcpy(at, frames, frames_size);
+    error->frames = (void *const *)(void *)at;
+    error->frames_n = frames_n;
+    at = place(at + frames_size, type, type_n, &error->type);
     place(at, message, message_n, &error->message);
-    atomic_fetch_add_explicit(&counts.raised, 1, memory_order_relaxed);
+    yk_count(YK_COUNT_RAISED);
     return error;
 }
 
-/* What every error raised here says of where that was. */
-static void stamp(struct yoke_error *error, const struct yoke_site *site, const void *frame)
+struct yoke_error *yk_error_new_at(void *const *frames, size_t frames_n, const char *type, int code,
+                                   const char *message)
+{
+    struct yoke_error *error = allocate(frames, frames_n, type, code, message, strlen(message));
+
+    if (error == NULL)
+        return NULL;
+    memset(&error->actor, 0, sizeof error->actor);
+    error->task_name[0] = '\0';
+    return error;
+}
+
+struct yoke_error *yk_error_new(const char *type, int code, const char *message)
+{
+    return yk_error_new_at(NULL, 0, type, code, message);
+}
+
+/* A new error that says where it was raised: here. */
+static struct yoke_error *make_at(void *const *frames, size_t frames_n,
+                                  const struct yoke_site *site, const char *type, int code,
+                                  const char *message, size_t message_n)
 {
     const struct yk_locus *locus = yk_locus();
+    struct yoke_error *error = allocate(frames, frames_n, type, code, message, message_n);
 
+    if (error == NULL)
+        return NULL;
     if (site != NULL)
         error->site = *site;
-    error->actor = *locus->actor;
+    memcpy(&error->actor, locus->actor, not_constant(sizeof error->actor));
     error->task_id = locus->task_id;
     YK_TEXT_COPY(error->task_name, locus->task_name);
-    error->frames_n = yk_backtrace_take(locus, frame, error->frames, YK_BACKTRACE_MAX);
+    return error;
+}
+
+static struct yoke_error *make(const void *frame, const struct yoke_site *site, const char *type,
+                               int code, const char *message, size_t message_n)
+{
+    void *frames[YK_BACKTRACE_MAX];
+    size_t frames_n = yk_backtrace_take(yk_locus(), frame, frames, YK_BACKTRACE_MAX);
+
+    return make_at(frames, frames_n, site, type, code, message, message_n);
 }
 
 struct yoke_error *yk_error_make_at(const void *frame, const struct yoke_site *site,
@@ -114,18 +166,11 @@ struct yoke_error *yk_error_make_at(const void *frame, const struct yoke_site *s
                                     va_list arguments)
 {
     char message[YK_ERROR_MESSAGE_MAX];
-    struct yoke_error *error;
-    int n = format == NULL ? -1 : vsnprintf(message, sizeof message, format, arguments);
+    size_t n = yk_format(message, sizeof message, format, arguments);
+    struct yoke_error *error =
+        make(frame, site, type == NULL ? "yoke.Error" : type, normal_code(code), message, n);
 
-    if (n < 0)
-        message[0] = '\0';
-    if (n >= (int)sizeof message)
-        memcpy(message + sizeof message - 4, "...", 4);
-    error = yk_error_new(type == NULL ? "yoke.Error" : type, normal_code(code), message);
-    if (error == NULL)
-        return &out_of_memory;
-    stamp(error, site, frame);
-    return error;
+    return error == NULL ? &out_of_memory : error;
 }
 
 __attribute__((noinline)) struct yoke_error *yk_error_make(const struct yoke_site *site,
@@ -145,13 +190,25 @@ struct yoke_error *yk_error_make_cancelled(const void *frame, const struct yoke_
                                            const struct yoke_cause *cause,
                                            struct yoke_cause *const *inner, size_t inner_n)
 {
-    struct yoke_error *error = yk_error_new("yoke.Cancelled", YOKE_CANCELLED, "");
+    struct yoke_error *error = make(frame, site, "yoke.Cancelled", YOKE_CANCELLED, "", 0);
 
     if (error == NULL)
         return &cancelled_out_of_memory;
-    stamp(error, site, frame);
     error->cancelled = true;
     yk_error_set_causes(error, cause, inner, inner_n);
+    return error;
+}
+
+struct yoke_error *yk_error_make_cancelled_at(void *const *frames, size_t frames_n,
+                                              const struct yoke_cause *cause)
+{
+    struct yoke_error *error =
+        make_at(frames, frames_n, NULL, "yoke.Cancelled", YOKE_CANCELLED, "", 0);
+
+    if (error == NULL)
+        return &cancelled_out_of_memory;
+    error->cancelled = true;
+    error->cause = yoke_cause_ref(cause);
     return error;
 }
 
@@ -194,21 +251,20 @@ int yk_error_rc(const struct yoke_error *error)
 bool yk_error_add_note(struct yoke_error *error, const char *text)
 {
     size_t n = strnlen(text, YK_ERROR_MESSAGE_MAX - 1);
-    char **notes;
     char *note;
 
     if (error->node.immortal || error->notes_n >= YK_ERROR_NOTES_MAX)
         return false;
-    notes = yk_realloc(error->notes, (error->notes_n + 1) * sizeof(*notes));
-    if (notes == NULL)
-        return false;
-    error->notes = notes;
-    note = yk_malloc(n + 1);
+    if (error->notes == NULL)
+        error->notes = yk_malloc(YK_ERROR_NOTES_MAX * sizeof(*error->notes));
+    note = error->notes == NULL ? NULL : yk_malloc(n + 1);
     if (note == NULL)
         return false;
     memcpy(note, text, n);
     note[n] = '\0';
-    notes[error->notes_n++] = note;
+    /* Written before it is counted: a thread that shares the error reads no further than that. */
+    error->notes[error->notes_n] = note;
+    error->notes_n++;
     return true;
 }
 
@@ -284,12 +340,12 @@ int yk_error_add_relay(struct yoke_error *error, const struct yoke_actor_id *act
     return 0;
 }
 
-void yk_error_free(struct yoke_error *error)
+/* What ordinary errors don't have. */
+static void free_parts(struct yoke_error *error)
 {
-    bool settled = atomic_load_explicit(&error->settled, memory_order_relaxed);
+    size_t notes_n = error->notes_n;
 
-    atomic_fetch_add_explicit(settled ? &counts.settled : &counts.lost, 1, memory_order_relaxed);
-    for (size_t i = 0; i < error->notes_n; i++)
+    for (size_t i = 0; i < notes_n; i++)
         free(error->notes[i]);
     free(error->notes);
     free(error->suppressed.items);
@@ -301,31 +357,17 @@ void yk_error_free(struct yoke_error *error)
         free(error->remote->traceback);
         free(error->remote);
     }
+}
+
+void yk_error_free(struct yoke_error *error)
+{
+    bool settled = atomic_load_explicit(&error->fate, memory_order_relaxed) == YK_FATE_SETTLED;
+
+    yk_count(settled ? YK_COUNT_SETTLED : YK_COUNT_LOST);
+    if (error->notes != NULL || error->suppressed.items != NULL || error->members.items != NULL ||
+        error->inner_causes != NULL || error->site_strings != NULL || error->remote != NULL)
+        free_parts(error);
     free(error);
-}
-
-void yoke_error_stats(struct yoke_error_stats *ret_stats)
-{
-    /* Ends before beginnings: an error that ends in between must not make `live` negative. */
-    ret_stats->settled = atomic_load(&counts.settled);
-    ret_stats->lost = atomic_load(&counts.lost);
-    ret_stats->raised = atomic_load(&counts.raised);
-    ret_stats->live = ret_stats->raised - ret_stats->settled - ret_stats->lost;
-}
-
-void yk_error_count_pending(void)
-{
-    atomic_fetch_add_explicit(&counts.raised, 1, memory_order_relaxed);
-}
-
-void yk_error_count_absorbed(void)
-{
-    atomic_fetch_add_explicit(&counts.settled, 1, memory_order_relaxed);
-}
-
-void yk_error_count_made(void)
-{
-    atomic_fetch_sub_explicit(&counts.raised, 1, memory_order_relaxed);
 }
 
 struct yoke_error *yoke_error_ref(const struct yoke_error *error)

@@ -2,10 +2,9 @@
 /*
  * Errors inside the library: the object, and what only the task and actor layers do with it.
  *
- * Conservation: each object carries `settled`. Catching, clearing, absorbing, reporting or sending
- * an error settles it; settling spreads to all that it carries (context, because, suppressed,
- * members), and what is attached to a settled error is settled at once. An error destroyed
- * unsettled counts as lost.
+ * Conservation: each object has a fate. Catching, clearing, absorbing, reporting or sending an
+ * error settles it; when a settled error is destroyed, all that it carries (context, because,
+ * suppressed, members) is settled by that. An error destroyed unsettled counts as lost.
  */
 #ifndef YK_ERROR_ERROR_H
 #define YK_ERROR_ERROR_H
@@ -16,9 +15,19 @@
 #include "error/cause.h"
 #include "error/locus.h"
 
+/*
+ * Grows only, and its places never move: whoever sees `n` may read as many items without a lock,
+ * whatever other threads that share the error append meanwhile.
+ */
 struct yk_error_list {
-    struct yoke_error **items; /* owned references */
-    size_t n;
+    struct yoke_error **items; /* owned references; all places are allocated with the first item */
+    _Atomic size_t n;
+};
+
+enum yk_fate {
+    YK_FATE_OPEN,     /* in flight, or on its way to somewhere */
+    YK_FATE_SETTLED,  /* ended on purpose */
+    YK_FATE_REOPENED, /* in flight again: one that carries it can't settle it while it lives */
 };
 
 /* What only an error that came over a link has. */
@@ -29,35 +38,44 @@ struct yk_remote {
     char *traceback; /* owned; "" if none */
 };
 
+/*
+ * One block: the struct, then frames, type and message. What is attached later is atomic, because
+ * threads that share the error may read it meanwhile. The large fields are last, so that an
+ * ordinary raise clears and touches little.
+ */
 struct yoke_error {
-    struct yk_node node; /* first; immortal for the two static errors used without memory */
-    atomic_bool settled;
-    bool cancelled;   /* a local Cancelled */
-    int code;         /* at its source: -errno or a yoke code */
-    const char *type; /* in the same block, or static, as is the message; never NULL */
+    struct yk_node node;        /* first; immortal for the two static errors used without memory */
+    _Atomic unsigned char fate; /* enum yk_fate */
+    bool cancelled;             /* a local Cancelled */
+    int code;                   /* at its source: -errno or a yoke code */
+    const char *type;           /* in the same block, or static, as is the message; never NULL */
     const char *message;
+    void *const *frames; /* in the same block */
+    size_t frames_n;
     struct yoke_site site; /* strings static, or owned below; never NULL */
     char *site_strings;    /* owned copies for a decoded error, else NULL */
-    struct yoke_actor_id actor;
-    uint64_t task_id;
-    char task_name[YK_TASK_NAME_MAX];
-    void *frames[YK_BACKTRACE_MAX];
-    size_t frames_n;
-    struct yoke_error *context;
+    struct yoke_error *_Atomic context;
     struct yoke_error *because;
-    struct yk_error_list suppressed;
-    size_t suppressed_left_out;
-    struct yk_error_list members;
-    char **notes;
-    size_t notes_n;
+    struct yk_error_list suppressed; /* YK_ERROR_SUPPRESSED_MAX places */
+    struct yk_error_list members;    /* as many places as there are members */
+    _Atomic size_t suppressed_left_out;
+    char **notes; /* YK_ERROR_NOTES_MAX places, allocated with the first */
+    _Atomic size_t notes_n;
     struct yoke_cause *cause; /* Cancelled, peer cancelled */
     struct yoke_cause **inner_causes;
     size_t inner_causes_n;
     struct yk_remote *remote; /* owned; NULL for a local error */
+    uint64_t task_id;
+    struct yoke_actor_id actor; /* from here on not cleared at birth, but copied into */
+    char task_name[YK_TASK_NAME_MAX];
 };
 
 /* An error with one reference, not in flight, counted as raised; NULL: no memory. For decoding. */
 struct yoke_error *yk_error_new(const char *type, int code, const char *message);
+
+/* The same with the return addresses of a backtrace. */
+struct yoke_error *yk_error_new_at(void *const *frames, size_t frames_n, const char *type, int code,
+                                   const char *message);
 
 /* As yoke_raise_at without `because`, but not put in flight; never NULL. */
 struct yoke_error *yk_error_make(const struct yoke_site *site, const char *type, int code,
@@ -73,6 +91,10 @@ struct yoke_error *yk_error_make_at(const void *frame, const struct yoke_site *s
 struct yoke_error *yk_error_make_cancelled(const void *frame, const struct yoke_site *site,
                                            const struct yoke_cause *cause,
                                            struct yoke_cause *const *inner, size_t inner_n);
+
+/* The same of the current locus, raised where `frames` say; for one that was pending till now. */
+struct yoke_error *yk_error_make_cancelled_at(void *const *frames, size_t frames_n,
+                                              const struct yoke_cause *cause);
 
 /*
  * A group that takes over the members' references (n > 0); one member is returned as itself. Never
@@ -100,12 +122,25 @@ struct yoke_error *yk_error_copy_without(struct yoke_error *error, struct yoke_e
 /* Copies the part of a remote error; false: no memory, nothing is changed. */
 bool yk_error_copy_remote(struct yoke_error *error, const struct yk_remote *remote);
 
-/* Appends a reference, which is taken over unless there is no memory (false). */
-bool yk_error_list_append(struct yk_error_list *list, struct yoke_error *error);
+/*
+ * Appends a reference, which is taken over unless there is no memory (false). A list's first append
+ * gives it `places`; no more fit.
+ */
+bool yk_error_list_append(struct yk_error_list *list, struct yoke_error *error, size_t places);
 
 /* Replaces the causes of a Cancelled that nobody else holds. Takes references. */
 void yk_error_set_causes(struct yoke_error *error, const struct yoke_cause *cause,
                          struct yoke_cause *const *inner, size_t inner_n);
+
+/*
+ * Formats into `text` as vsnprintf does; what is too long is cut between characters and ends in
+ * "...". Returns the length; a format that vsnprintf refuses, or NULL, gives "".
+ */
+size_t yk_format(char *text, size_t size, const char *format, va_list arguments) YOKE_PRINTF(3, 0);
+
+/* Ends text that is too long for `size` bytes with "...", between two characters if it is UTF-8.
+ * Returns the length. */
+size_t yk_format_cut(char *text, size_t size);
 
 /* Adds a note; false if it was left out: no memory, or too many. */
 bool yk_error_add_note(struct yoke_error *error, const char *text);
@@ -168,7 +203,14 @@ void yk_error_suppress(struct yoke_error *error, struct yoke_error *other);
  */
 void yk_error_set_context(struct yoke_error *error, struct yoke_error *context);
 
-/* Ended on purpose: spreads to all it carries. NULL is fine. */
+/* Whether it carries errors: a context, a because, suppressed ones, members. */
+static inline bool yk_error_carries(const struct yoke_error *error)
+{
+    return error->context != NULL || error->because != NULL || error->suppressed.n > 0 ||
+           error->members.n > 0;
+}
+
+/* Ended on purpose, with all it carries. NULL is fine. */
 void yk_error_settle(struct yoke_error *error);
 
 /* Settles and drops the reference: for a Cancelled that its scope absorbs. */
@@ -196,11 +238,6 @@ size_t yk_backtrace_take(const struct yk_locus *locus, const void *frame, void *
 
 /* Rendering of one symbolised backtrace, malloc'ed text, one frame a line; NULL: no memory. */
 char *yk_backtrace_text(void *const *frames, size_t n);
-
-/* A Cancelled that was never an object: counted as raised, then as settled or as made one. */
-void yk_error_count_pending(void);
-void yk_error_count_absorbed(void);
-void yk_error_count_made(void);
 
 /* The static errors used when there is no memory. */
 struct yoke_error *yk_error_out_of_memory(void);

@@ -8,26 +8,20 @@
  * Runs on the stack of the task that raises. The functions that programs call to raise are never
  * inlined: their frame address is where the backtrace starts, so that its first line is the caller.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "error/error.h"
+#include "error/stats.h"
 
 #define RAISES __attribute__((noinline))
-
-static bool carries_errors(const struct yoke_error *error)
-{
-    return error->context != NULL || error->because != NULL || error->suppressed.n > 0 ||
-           error->members.n > 0;
-}
 
 /* A Cancelled meets a Cancelled: the first stays. */
 static struct yoke_error *cancelled_over_cancelled(struct yoke_error *old, struct yoke_error *error)
 {
     if (old->node.immortal)
         return error; /* says more, and the static one carries nothing */
-    if (carries_errors(error))
+    if (yk_error_carries(error))
         yk_error_suppress(old, error);
     else
         yk_error_absorb(error);
@@ -71,19 +65,11 @@ struct yoke_error *yk_flight_now(struct yk_locus *locus)
     if (cause == NULL)
         return locus->in_flight;
     yk_locus_current = locus; /* it was raised there, whoever asks */
-    error = yk_error_make_cancelled(NULL, NULL, cause, NULL, 0);
+    error = yk_error_make_cancelled_at(locus->pending_frames, locus->pending_frames_n, cause);
     yk_locus_current = current;
     locus->pending = NULL;
     locus->in_flight = error;
     yoke_cause_unref(cause);
-    if (error->node.immortal) {
-        yk_error_count_absorbed(); /* no memory for it: the static one, which is not counted, stands
-                                      in */
-        return error;
-    }
-    yk_error_count_made();
-    memcpy(error->frames, locus->pending_frames, locus->pending_frames_n * sizeof(*error->frames));
-    error->frames_n = locus->pending_frames_n;
     return error;
 }
 
@@ -93,7 +79,8 @@ void yk_flight_absorb_pending(struct yk_locus *locus)
 
     locus->pending = NULL;
     yoke_cause_unref(cause);
-    yk_error_count_absorbed();
+    yk_count(YK_COUNT_RAISED);
+    yk_count(YK_COUNT_SETTLED);
 }
 
 void yk_flight_locate_pending(struct yk_locus *locus, const void *frame)
@@ -149,17 +136,14 @@ RAISES int yoke_raise_at(const struct yoke_site *site, struct yoke_error *becaus
 RAISES int yoke_raise_group_at(const struct yoke_site *site, struct yoke_error *const *members,
                                size_t n, const char *format, ...)
 {
-    char message[YK_ERROR_MESSAGE_MAX] = "";
+    char message[YK_ERROR_MESSAGE_MAX];
     va_list arguments;
 
     if (n == 0)
         yk_misuse(site, NULL, NULL, "yoke_raise_group without errors");
-    if (format != NULL) {
-        va_start(arguments, format);
-        if (vsnprintf(message, sizeof message, format, arguments) < 0)
-            message[0] = '\0';
-        va_end(arguments);
-    }
+    va_start(arguments, format);
+    (void)yk_format(message, sizeof message, format, arguments);
+    va_end(arguments);
     if (n == 1)
         return yoke_rethrow(members[0]);
     return yk_flight_raise(yk_locus(), yk_error_make_group_at(__builtin_frame_address(0), site,
@@ -211,15 +195,13 @@ void yoke_note(const char *format, ...)
     struct yoke_error *error = yk_flight_now(yk_locus());
     char text[YK_ERROR_MESSAGE_MAX];
     va_list arguments;
-    int n;
 
     if (error == NULL)
         return;
     va_start(arguments, format);
-    n = vsnprintf(text, sizeof text, format, arguments);
+    (void)yk_format(text, sizeof text, format, arguments);
     va_end(arguments);
-    if (n >= 0)
-        (void)yk_error_add_note(error, text);
+    (void)yk_error_add_note(error, text);
 }
 
 void yoke_hold_at(const struct yoke_site *site, struct yoke_hold *hold)
@@ -285,7 +267,6 @@ RAISES int yk_raise_cancelled(const struct yoke_site *site, const struct yoke_ca
         return YOKE_CANCELLED;
     if (old == NULL && inner_n == 0 && cause != NULL && site == NULL) {
         locus->pending = yoke_cause_ref(cause);
-        yk_error_count_pending();
         yk_flight_locate_pending(locus, __builtin_frame_address(0));
         return YOKE_CANCELLED;
     }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Errors and causes as JSON: their value trees, written by json-c. Byte strings become hexadecimal
- * text, and what is not UTF-8 in a text becomes U+FFFD, so that the result is always valid. Runs
- * on task stacks; the recursion is as deep as the tree, whose depth is bounded.
+ * Errors and causes as JSON: their value trees, written by json-c. Texts in a tree are UTF-8, so
+ * the result is always valid. Runs on task stacks; the recursion is as deep as the tree, whose
+ * depth is bounded.
  *
  * Built without json-c both functions return NULL: callers have to expect that in any case.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,71 +14,6 @@
 
 #ifdef YK_HAVE_JSON_C
 #include <json-c/json.h>
-
-/* The length of the well-formed UTF-8 character at the front, 0 if there is none (RFC 3629). */
-static size_t character_size(const unsigned char *text, size_t n)
-{
-    size_t size = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
-    unsigned second_min = 0x80;
-    unsigned second_max = 0xbf;
-
-    if (size == 1)
-        return 1;
-    if (text[0] < 0xc2 || text[0] > 0xf4 || size > n)
-        return 0;
-    if (text[0] == 0xe0)
-        second_min = 0xa0;
-    else if (text[0] == 0xed)
-        second_max = 0x9f;
-    else if (text[0] == 0xf0)
-        second_min = 0x90;
-    else if (text[0] == 0xf4)
-        second_max = 0x8f;
-    if (text[1] < second_min || text[1] > second_max)
-        return 0;
-    for (size_t i = 2; i < size; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    return size;
-}
-
-static struct json_object *text_object(const char *data, size_t n)
-{
-    const unsigned char *text = (const unsigned char *)data;
-    char *mended = yk_malloc(n * 3 + 1);
-    struct json_object *object;
-    size_t used = 0;
-
-    if (mended == NULL)
-        return NULL;
-    for (size_t i = 0; i < n;) {
-        size_t size = character_size(text + i, n - i);
-
-        memcpy(mended + used, size == 0 ? "\xef\xbf\xbd" : data + i, size == 0 ? 3 : size);
-        used += size == 0 ? 3 : size;
-        i += size == 0 ? 1 : size;
-    }
-    object = json_object_new_string_len(mended, (int)used);
-    free(mended);
-    return object;
-}
-
-static struct json_object *hex_object(const char *data, size_t n)
-{
-    static const char digits[] = "0123456789abcdef";
-    char *hex = yk_malloc(n * 2 + 1);
-    struct json_object *object;
-
-    if (hex == NULL)
-        return NULL;
-    for (size_t i = 0; i < n; i++) {
-        hex[i * 2] = digits[(unsigned char)data[i] >> 4];
-        hex[i * 2 + 1] = digits[(unsigned char)data[i] & 0xf];
-    }
-    object = json_object_new_string_len(hex, (int)(n * 2));
-    free(hex);
-    return object;
-}
 
 static bool to_object(struct yoke_value value, struct json_object **ret);
 
@@ -133,32 +67,20 @@ static bool to_object(struct yoke_value value, struct json_object **ret)
 {
     *ret = NULL;
     switch (value.type) {
-    case YOKE_BOOL:
-        *ret = json_object_new_boolean(value.as.boolean);
-        break;
     case YOKE_INT:
         *ret = json_object_new_int64(value.as.integer);
         break;
     case YOKE_UINT:
         *ret = json_object_new_uint64(value.as.unsigned_integer);
         break;
-    case YOKE_FLOAT:
-        if (!isfinite(value.as.number))
-            return true; /* JSON has no word for it */
-        *ret = json_object_new_double(value.as.number);
-        break;
     case YOKE_STR:
-        *ret = text_object(value.as.str.data, value.as.str.size);
-        break;
-    case YOKE_BIN:
-    case YOKE_EXT:
-        *ret = hex_object(value.as.str.data, value.as.str.size);
+        *ret = json_object_new_string_len(value.as.str.data, (int)value.as.str.size);
         break;
     case YOKE_ARRAY_VALUE:
     case YOKE_MAP_VALUE:
         return to_nested(value, ret);
     default:
-        return true;
+        return true; /* a tree of errors has no others, but nil */
     }
     return *ret != NULL;
 }

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The graph of errors and causes: references, walks, settling.
+ * The graph of errors and causes: references, walks, fates.
  *
  * Nothing here recurses or allocates: a walk links the nodes that it has yet to look at through
  * the nodes themselves. One lock for all walks makes that safe when threads share errors; it is
- * held for microseconds, and taken only when an error ends or one is attached to another. What is
- * being freed has no references left, so no walk can meet it, and it needs no lock.
+ * held for microseconds, and taken only when one error is attached to another. What is being freed
+ * has no references left, so no walk can meet it, and it needs no lock.
+ *
+ * Settling marks one error and walks over nothing: it spreads when the error is freed, to whatever
+ * it carried. Decided against: spreading it at once. It cost a lock and a walk for each error
+ * caught, and stopped at errors that were settled before, behind which one that was put in flight
+ * again could be missed.
  *
  * Runs on any stack.
  */
@@ -47,7 +52,8 @@ static void each_carried(struct yoke_error *error, child_fn child, struct walk *
         child(error_node(error->members.items[i]), walk);
 }
 
-static void each_child(struct yk_node *node, child_fn child, struct walk *walk)
+/* What is mentioned, but not carried. */
+static void each_mentioned(struct yk_node *node, child_fn child, struct walk *walk)
 {
     if (node->is_cause) {
         struct yoke_cause *cause = (struct yoke_cause *)(void *)node;
@@ -57,11 +63,17 @@ static void each_child(struct yk_node *node, child_fn child, struct walk *walk)
     } else {
         struct yoke_error *error = (struct yoke_error *)(void *)node;
 
-        each_carried(error, child, walk);
         child(cause_node(error->cause), walk);
         for (size_t i = 0; i < error->inner_causes_n; i++)
             child(cause_node(error->inner_causes[i]), walk);
     }
+}
+
+static void each_child(struct yk_node *node, child_fn child, struct walk *walk)
+{
+    if (!node->is_cause)
+        each_carried((struct yoke_error *)(void *)node, child, walk);
+    each_mentioned(node, child, walk);
 }
 
 static void push(struct walk *walk, struct yk_node *node)
@@ -85,16 +97,52 @@ void yk_node_ref(struct yk_node *node)
         atomic_fetch_add_explicit(&node->refs, 1, memory_order_relaxed);
 }
 
-static void drop(struct yk_node *node, struct walk *walk)
+/* Whether that was the last reference. With only one nobody else can take or drop another, so it
+ * needs no locked instruction. */
+static bool drop_reference(struct yk_node *node)
 {
     unsigned before;
 
-    if (node == NULL || node->immortal)
-        return;
+    if (atomic_load_explicit(&node->refs, memory_order_acquire) == 1)
+        return true;
     before = atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel);
     yk_assert(before > 0);
-    if (before == 1)
+    return before == 1;
+}
+
+static void drop(struct yk_node *node, struct walk *walk)
+{
+    if (node != NULL && !node->immortal && drop_reference(node))
         push(walk, node);
+}
+
+/*
+ * What a settled error carried ends with it. If somebody else holds it too, then it was reachable
+ * from one that was caught all the same; unless it has been put in flight since, and may yet be
+ * lost.
+ */
+static void drop_settled(struct yk_node *node, struct walk *walk)
+{
+    struct yoke_error *error = (struct yoke_error *)(void *)node;
+    unsigned char open = YK_FATE_OPEN;
+
+    if (node == NULL || node->immortal)
+        return;
+    atomic_compare_exchange_strong(&error->fate, &open, YK_FATE_SETTLED);
+    if (drop_reference(node)) {
+        yk_node_settle(error);
+        push(walk, node);
+    }
+}
+
+static void free_error(struct yoke_error *error, struct walk *walk)
+{
+    bool settled = atomic_load_explicit(&error->fate, memory_order_relaxed) == YK_FATE_SETTLED;
+
+    if (yk_error_carries(error))
+        each_carried(error, settled ? drop_settled : drop, walk);
+    each_mentioned(&error->node, drop, walk);
+    yk_error_free(error);
 }
 
 void yk_node_unref(struct yk_node *node)
@@ -103,11 +151,12 @@ void yk_node_unref(struct yk_node *node)
 
     drop(node, &walk);
     while ((node = pop(&walk)) != NULL) {
-        each_child(node, drop, &walk);
-        if (node->is_cause)
+        if (node->is_cause) {
+            each_mentioned(node, drop, &walk);
             yk_cause_free((struct yoke_cause *)(void *)node);
-        else
-            yk_error_free((struct yoke_error *)(void *)node);
+        } else {
+            free_error((struct yoke_error *)(void *)node, &walk);
+        }
     }
 }
 
@@ -143,35 +192,16 @@ bool yk_node_reaches(const struct yk_node *from, const struct yk_node *to, bool 
     return found;
 }
 
-static void mark(struct yk_node *node, struct walk *walk)
-{
-    struct yoke_error *error = (struct yoke_error *)(void *)node;
-
-    if (node == NULL || node->immortal || atomic_load(&error->settled))
-        return;
-    atomic_store(&error->settled, true);
-    push(walk, node);
-}
-
 void yk_node_settle(struct yoke_error *error)
 {
-    struct walk walk = {.first = NULL};
-    struct yk_node *node;
-
-    pthread_mutex_lock(&graph_lock);
-    mark(error_node(error), &walk);
-    while ((node = pop(&walk)) != NULL)
-        each_carried((struct yoke_error *)(void *)node, mark, &walk);
-    pthread_mutex_unlock(&graph_lock);
+    if (error != NULL && !error->node.immortal)
+        atomic_store_explicit(&error->fate, YK_FATE_SETTLED, memory_order_relaxed);
 }
 
 void yk_node_unsettle(struct yoke_error *error)
 {
-    if (error->node.immortal)
-        return;
-    pthread_mutex_lock(&graph_lock);
-    atomic_store(&error->settled, false);
-    pthread_mutex_unlock(&graph_lock);
+    if (!error->node.immortal)
+        atomic_store_explicit(&error->fate, YK_FATE_REOPENED, memory_order_relaxed);
 }
 
 void yk_node_lock(void)

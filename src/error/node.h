@@ -36,10 +36,10 @@ void yk_node_unref(struct yk_node *node);
  */
 bool yk_node_reaches(const struct yk_node *from, const struct yk_node *to, bool through_causes);
 
-/* Marks an error, and all errors that it carries, as settled. */
+/* It ended on purpose, and what it carries ends with it. NULL is fine. */
 void yk_node_settle(struct yoke_error *error);
 
-/* The reverse, for this error alone: it is in flight again. */
+/* The reverse: it is in flight again, and may be lost even if a settled error carries it too. */
 void yk_node_unsettle(struct yoke_error *error);
 
 /*

@@ -25,42 +25,101 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+const char *yk_short_path(const char *file)
+{
+    const char *up;
+
+    while ((up = strstr(file, "/../")) != NULL)
+        file = up + 4;
+    for (;;) {
+        if (strncmp(file, "../", 3) == 0)
+            file += 3;
+        else if (strncmp(file, "./", 2) == 0)
+            file += 2;
+        else
+            return file;
+    }
+}
+
 static void print_indent(struct yk_printer *printer, unsigned indent)
 {
     fprintf(printer->out, "%*s", (int)indent, "");
 }
 
-/* C0, DEL, and C1 as UTF-8: what terminals obey. */
-static size_t control_size(const unsigned char *text)
+size_t yk_character_size(const unsigned char *text, size_t n)
 {
-    if (text[0] < 0x20 || text[0] == 0x7f)
+    size_t size = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+    unsigned second_min = 0x80;
+    unsigned second_max = 0xbf;
+
+    if (size == 1)
         return 1;
-    return text[0] == 0xc2 && text[1] >= 0x80 && text[1] < 0xa0 ? 2 : 0;
+    if (text[0] < 0xc2 || text[0] > 0xf4 || size > n)
+        return 0;
+    if (text[0] == 0xe0)
+        second_min = 0xa0;
+    else if (text[0] == 0xed)
+        second_max = 0x9f;
+    else if (text[0] == 0xf0)
+        second_min = 0x90;
+    else if (text[0] == 0xf4)
+        second_max = 0x8f;
+    if (text[1] < second_min || text[1] > second_max)
+        return 0;
+    for (size_t i = 2; i < size; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    return size;
 }
 
-void yk_print_text(struct yk_printer *printer, const char *text, unsigned indent)
+/*
+ * C0, DEL, and C1 as UTF-8: what terminals obey. Then what ends a line, or turns its direction, in
+ * Unicode: U+2028 to U+202E and U+2066 to U+2069. The text is a whole character.
+ */
+static bool is_control(const unsigned char *text)
+{
+    if (text[0] == 0xe2 && text[1] == 0x80)
+        return text[2] >= 0xa8 && text[2] <= 0xae;
+    if (text[0] == 0xe2 && text[1] == 0x81)
+        return text[2] >= 0xa6 && text[2] <= 0xa9;
+    return text[0] < 0x20 || text[0] == 0x7f || (text[0] == 0xc2 && text[1] < 0xa0);
+}
+
+static void print_text(struct yk_printer *printer, const char *text, size_t size, unsigned indent)
 {
     const unsigned char *at = (const unsigned char *)text;
+    const unsigned char *end = at + size;
 
-    while (*at != '\0') {
-        size_t n = control_size(at);
+    while (at < end) {
+        size_t n = yk_character_size(at, (size_t)(end - at));
 
-        if (n == 0 || (*at == '\t' && indent != YK_PRINT_ONE_LINE)) {
-            fputc(*at++, printer->out);
-        } else if (*at == '\n' && indent != YK_PRINT_ONE_LINE) {
+        if (*at == '\n' && indent != YK_PRINT_ONE_LINE) {
             fputc('\n', printer->out);
             print_indent(printer, indent);
             at++;
-        } else {
-            for (; n > 0; n--)
+        } else if (n == 0 || (is_control(at) && (*at != '\t' || indent == YK_PRINT_ONE_LINE))) {
+            for (n = n == 0 ? 1 : n; n > 0; n--)
                 fprintf(printer->out, "\\x%02x", *at++);
+        } else {
+            fwrite(at, 1, n, printer->out);
+            at += n;
         }
     }
 }
 
+void yk_print_text(struct yk_printer *printer, const char *text, unsigned indent)
+{
+    print_text(printer, text, strlen(text), indent);
+}
+
+bool yk_is_known_actor(const struct yoke_actor_id *actor)
+{
+    return actor->name[0] != '\0' || actor->uuid[0] != '\0' || actor->pid != 0;
+}
+
 bool yk_print_actor(struct yk_printer *printer, const struct yoke_actor_id *actor)
 {
-    if (actor->name[0] == '\0' && actor->uuid[0] == '\0' && actor->pid == 0)
+    if (!yk_is_known_actor(actor))
         return false;
     yk_print_text(printer, actor->name[0] == '\0' ? "?" : actor->name, YK_PRINT_ONE_LINE);
     if (actor->uuid[0] != '\0') {
@@ -80,11 +139,6 @@ bool yk_print_actor(struct yk_printer *printer, const struct yoke_actor_id *acto
     return true;
 }
 
-static bool is_known(const struct yoke_actor_id *actor)
-{
-    return actor->name[0] != '\0' || actor->uuid[0] != '\0' || actor->pid != 0;
-}
-
 bool yk_print_who(struct yk_printer *printer, uint64_t task_id, const char *task_name,
                   const struct yoke_actor_id *actor)
 {
@@ -93,7 +147,7 @@ bool yk_print_who(struct yk_printer *printer, uint64_t task_id, const char *task
     if (task) {
         fputs("task ", printer->out);
         yk_print_text(printer, task_name[0] == '\0' ? "?" : task_name, YK_PRINT_ONE_LINE);
-        if (is_known(actor))
+        if (yk_is_known_actor(actor))
             fputs(" in ", printer->out);
     }
     return yk_print_actor(printer, actor) || task;
@@ -109,6 +163,26 @@ void yk_print_brief(struct yk_printer *printer, const struct yoke_error *error, 
     fprintf(printer->out, " (%s)", yoke_strcode(error->code));
 }
 
+/* The error that a runtime makes of a peer's cancellation: its message names its task and actor. */
+static bool is_peer_cancelled(const struct yoke_error *error)
+{
+    return error->code == YOKE_EPEERCANCELLED && error->task_name[0] != '\0' &&
+           strcmp(error->type, "yoke.ContextCancelled") == 0;
+}
+
+/* "app.BadJob: job 3 is not ok (EIO)"; a peer's cancellation with the names and ids of the peer. */
+static void print_what(struct yk_printer *printer, const struct yoke_error *error, unsigned indent)
+{
+    if (!is_peer_cancelled(error)) {
+        yk_print_brief(printer, error, indent);
+        return;
+    }
+    yk_print_text(printer, error->type, YK_PRINT_ONE_LINE);
+    fputs(": ", printer->out);
+    yk_print_who(printer, error->task_id, error->task_name, &error->actor);
+    fprintf(printer->out, " was cancelled (%s)", yoke_strcode(error->code));
+}
+
 /* A Cancelled of ours, or one that a peer sent. */
 static bool is_any_cancelled(const struct yoke_error *error)
 {
@@ -121,7 +195,7 @@ static void print_headline(struct yk_printer *printer, const struct yoke_error *
 {
     if (!is_any_cancelled(error)) {
         fputs("error: ", printer->out);
-        yk_print_brief(printer, error, indent + 4);
+        print_what(printer, error, indent + 4);
         return;
     }
     fputs("cancelled: ", printer->out);
@@ -129,27 +203,27 @@ static void print_headline(struct yk_printer *printer, const struct yoke_error *
         fputs("outside a task", printer->out);
 }
 
+/* "at job.c:12, in fetch, task fetch in worker[4f1c2a]@4711", as far as known. */
 static void print_where(struct yk_printer *printer, const struct yoke_error *error, unsigned indent)
 {
     bool site = error->site.file[0] != '\0';
+    bool who = !is_peer_cancelled(error) && (error->task_id != 0 || error->task_name[0] != '\0' ||
+                                             yk_is_known_actor(&error->actor));
 
-    if (!site && error->task_id == 0 && error->task_name[0] == '\0' && !is_known(&error->actor))
+    if (!site && !who)
         return;
     print_indent(printer, indent);
     if (site) {
-        fputs("at ", printer->out);
-        yk_print_text(printer, error->site.file, YK_PRINT_ONE_LINE);
-        fprintf(printer->out, ":%d", error->site.line);
+        yk_print_place(printer, "at ", error->site.file, error->site.line);
         if (error->site.function[0] != '\0') {
             fputs(", in ", printer->out);
             yk_print_text(printer, error->site.function, YK_PRINT_ONE_LINE);
         }
-        if (error->task_id != 0 || error->task_name[0] != '\0' || is_known(&error->actor))
-            fputs(", ", printer->out);
-    } else {
-        fputs("in ", printer->out);
     }
-    yk_print_who(printer, error->task_id, error->task_name, &error->actor);
+    if (who) {
+        fputs(site ? ", " : "in ", printer->out);
+        yk_print_who(printer, error->task_id, error->task_name, &error->actor);
+    }
     fputc('\n', printer->out);
 }
 
@@ -188,19 +262,20 @@ static void print_backtrace(struct yk_printer *printer, const struct yoke_error 
     char *own = NULL;
     size_t n;
 
-    if ((printer->flags & YOKE_PRINT_BACKTRACE) == 0)
+    /* A Cancelled that an error carries tells why; where the task was then, the error tells. */
+    if ((printer->flags & YOKE_PRINT_BACKTRACE) == 0 || (indent > 2 && is_any_cancelled(error)))
         return;
     if (text[0] == '\0' && error->frames_n > 0)
         text = own = yk_backtrace_text(error->frames, error->frames_n);
     n = text == NULL ? 0 : strlen(text);
+    /* Each newline inside is followed by the indent; one at the end must not be. */
+    while (n > 0 && text[n - 1] == '\n')
+        n--;
     if (n > 0) {
         print_indent(printer, indent);
         fputs("backtrace:\n", printer->out);
         print_indent(printer, indent + 2);
-        /* Each newline inside is followed by the indent; the last one must not be. */
-        if (own != NULL && own[n - 1] == '\n')
-            own[n - 1] = '\0';
-        yk_print_text(printer, text, indent + 2);
+        print_text(printer, text, n, indent + 2);
         fputc('\n', printer->out);
     }
     free(own);
@@ -242,7 +317,8 @@ static void print_carried(struct yk_printer *printer, const struct yoke_error *e
     if (error->because != NULL)
         print_error(printer, error->because, "because ", depth);
     if (error->context != NULL)
-        print_error(printer, error->context, "while handling ", depth);
+        print_error(printer, error->context,
+                    is_any_cancelled(error->context) ? "while " : "while handling ", depth);
     for (size_t i = 0; i < error->suppressed.n; i++)
         print_error(printer, error->suppressed.items[i], "suppressed ", depth);
     if (error->suppressed_left_out > 0) {
@@ -253,7 +329,7 @@ static void print_carried(struct yk_printer *printer, const struct yoke_error *e
     for (size_t i = 0; i < error->members.n; i++) {
         char lead[64];
 
-        snprintf(lead, sizeof lead, "member %zu of %zu ", i + 1, error->members.n);
+        snprintf(lead, sizeof lead, "%zu of %zu: ", i + 1, error->members.n);
         print_error(printer, error->members.items[i], lead, depth);
     }
 }
@@ -267,7 +343,7 @@ static void print_causes(struct yk_printer *printer, const struct yoke_error *er
         yk_print_chain(printer, cause, indent, 0);
     for (size_t i = 0; i < error->inner_causes_n; i++) {
         print_indent(printer, indent);
-        fputs("inside that  ", printer->out);
+        fputs("and inside it  ", printer->out);
         yk_print_hop(printer, error->inner_causes[i]);
         fputc('\n', printer->out);
         yk_print_chain(printer, error->inner_causes[i]->because, indent + 2, 0);
@@ -302,25 +378,22 @@ static void print_error(struct yk_printer *printer, const struct yoke_error *err
 
 static void print_one_line(struct yk_printer *printer, const struct yoke_error *error)
 {
-    if (is_any_cancelled(error)) {
-        const struct yoke_cause *cause = yoke_error_cause(error);
+    const struct yoke_cause *cause = yoke_error_cause(error);
 
+    if (is_any_cancelled(error)) {
         print_headline(printer, error, 0);
-        if (cause != NULL) {
-            fputs(", because ", printer->out);
-            yk_print_hop(printer, cause);
-        }
     } else {
-        yk_print_brief(printer, error, YK_PRINT_ONE_LINE);
-        if (error->site.file[0] != '\0') {
-            fputs(", ", printer->out);
-            yk_print_text(printer, error->site.file, YK_PRINT_ONE_LINE);
-            fprintf(printer->out, ":%d", error->site.line);
-        }
-        if (error->task_id != 0 || is_known(&error->actor)) {
+        print_what(printer, error, YK_PRINT_ONE_LINE);
+        yk_print_place(printer, ", ", error->site.file, error->site.line);
+        if (!is_peer_cancelled(error) && (error->task_id != 0 || error->task_name[0] != '\0' ||
+                                          yk_is_known_actor(&error->actor))) {
             fputs(", ", printer->out);
             yk_print_who(printer, error->task_id, error->task_name, &error->actor);
         }
+    }
+    if (cause != NULL) {
+        fputs(", because ", printer->out);
+        yk_print_hop(printer, cause);
     }
     fputc('\n', printer->out);
 }

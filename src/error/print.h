@@ -16,9 +16,13 @@ struct yk_printer {
 
 enum { YK_PRINT_ONE_LINE = 0 };
 
+/* The length of the well-formed UTF-8 character at the front, 0 if there is none (RFC 3629). */
+size_t yk_character_size(const unsigned char *text, size_t n);
+
 /*
- * Text that may come from a peer, so that it can't steer a terminal: control characters are shown
- * as \xNN. A newline is followed by `indent` spaces, or shown too if that is YK_PRINT_ONE_LINE.
+ * Text that may come from a peer, so that it can't steer a terminal: control characters, and bytes
+ * that are not UTF-8, are shown as \xNN. A newline is followed by `indent` spaces, or shown too if
+ * that is YK_PRINT_ONE_LINE.
  */
 void yk_print_text(struct yk_printer *printer, const char *text, unsigned indent);
 
@@ -26,6 +30,17 @@ void yk_print_text(struct yk_printer *printer, const char *text, unsigned indent
 bool yk_print_who(struct yk_printer *printer, uint64_t task_id, const char *task_name,
                   const struct yoke_actor_id *actor);
 bool yk_print_actor(struct yk_printer *printer, const struct yoke_actor_id *actor);
+
+bool yk_is_known_actor(const struct yoke_actor_id *actor);
+
+/* "app.c:31" after `lead`; nothing if there is no file. */
+void yk_print_place(struct yk_printer *printer, const char *lead, const char *file, int line);
+
+/*
+ * A source path without the way up from a build directory: "app.c" for what gcc calls "../app.c"
+ * and clang "/home/me/app/build/../app.c".
+ */
+const char *yk_short_path(const char *file);
 
 /* "app.BadJob: job 3 is not ok (EINVAL)" */
 void yk_print_brief(struct yk_printer *printer, const struct yoke_error *error, unsigned indent);

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <string.h>
 
 #define NAME(number) [number] = #number
 
@@ -21,12 +22,12 @@ static const char *const signal_names[] = {
 
 enum { NESTED_CHAINS_MAX = 8 }; /* errors that led to causes that led to errors */
 
-static void print_place(struct yk_printer *printer, const char *lead, const char *file, int line)
+void yk_print_place(struct yk_printer *printer, const char *lead, const char *file, int line)
 {
     if (file[0] == '\0')
         return;
     fputs(lead, printer->out);
-    yk_print_text(printer, file, YK_PRINT_ONE_LINE);
+    yk_print_text(printer, yk_short_path(file), YK_PRINT_ONE_LINE);
     fprintf(printer->out, ":%d", line);
 }
 
@@ -37,7 +38,7 @@ static void print_requester(struct yk_printer *printer, const char *lead,
     fputs(lead, printer->out);
     if (!yk_print_who(printer, requester->task_id, requester->task_name, &requester->actor))
         fputs("a thread outside", printer->out);
-    print_place(printer, ", ", requester->file, requester->line);
+    yk_print_place(printer, ", ", requester->file, requester->line);
 }
 
 /* 'scope "fetch" (app.c:20)' */
@@ -51,7 +52,7 @@ static void print_scope(struct yk_printer *printer, const char *word,
         fputc('"', printer->out);
     }
     if (scope->file[0] != '\0') {
-        print_place(printer, " (", scope->file, scope->line);
+        yk_print_place(printer, " (", scope->file, scope->line);
         fputc(')', printer->out);
     }
 }
@@ -86,23 +87,59 @@ static void print_signal(struct yk_printer *printer, const struct yoke_cause *ca
         fprintf(printer->out, " from pid %" PRIi32 " (uid %" PRIu32 ")", signal->pid, signal->uid);
 }
 
-static void print_failure(struct yk_printer *printer, const struct yoke_cause *cause)
+static bool is_own_scope(const struct yoke_cause *cause)
 {
-    const struct yoke_error *error = cause->error;
-    bool body = cause->kind == YOKE_CAUSE_BODY_FAILED;
+    return cause->scope.id == 0 ||
+           (cause->scope.task_id == cause->requester.task_id && cause->requester.task_id != 0);
+}
 
-    if (body) {
-        print_scope(printer, "body of nursery", &cause->scope);
-        fputs(" failed in ", printer->out);
-        print_scope_owner(printer, cause);
-        return;
+/* 'cancel of scope "fetch" (app.c:20) of task main by task other in root[9d03b7]@4700, app.c:31' */
+static void print_scope_cancel(struct yk_printer *printer, const struct yoke_cause *cause)
+{
+    print_scope(printer, "cancel of scope", &cause->scope);
+    if (!is_own_scope(cause) && cause->scope.task_name[0] != '\0') {
+        fputs(" of task ", printer->out);
+        yk_print_text(printer, cause->scope.task_name, YK_PRINT_ONE_LINE);
     }
-    if (error != NULL && error->task_name[0] != '\0')
-        yk_print_who(printer, error->task_id, error->task_name, &error->actor);
-    else if (!yk_print_who(printer, cause->requester.task_id, cause->requester.task_name,
-                           &cause->requester.actor))
+    print_requester(printer, " by ", &cause->requester);
+}
+
+static void print_body_failure(struct yk_printer *printer, const struct yoke_cause *cause)
+{
+    print_scope(printer, "body of nursery", &cause->scope);
+    fputs(" failed in ", printer->out);
+    print_scope_owner(printer, cause);
+}
+
+static void print_child_failure(struct yk_printer *printer, const struct yoke_cause *cause)
+{
+    const struct yoke_requester *child = &cause->requester;
+
+    if (!yk_print_who(printer, child->task_id, child->task_name, &child->actor))
         fputs("a task", printer->out);
     print_scope(printer, " failed in nursery", &cause->scope);
+}
+
+/* What a context's peer did; it is the requester, without a place of its own. */
+static void print_peer(struct yk_printer *printer, const struct yoke_requester *peer,
+                       const char *what)
+{
+    fputs("context's peer", printer->out);
+    if (peer->task_name[0] != '\0' || peer->actor.name[0] != '\0') {
+        fputs(", ", printer->out);
+        yk_print_who(printer, peer->task_id, peer->task_name, &peer->actor);
+        fputc(',', printer->out);
+    }
+    fputs(what, printer->out);
+}
+
+/* The requester is the supervisor of the actor that is cancelled: what it works for is said. */
+static void print_actor_nursery(struct yk_printer *printer, const struct yoke_requester *requester)
+{
+    fputs("actor cancel by the actor nursery of ", printer->out);
+    if (!yk_print_actor(printer, &requester->actor))
+        fputs("its parent", printer->out);
+    yk_print_place(printer, ", ", requester->file, requester->line);
 }
 
 static void print_request(struct yk_printer *printer, const struct yoke_cause *cause)
@@ -111,8 +148,7 @@ static void print_request(struct yk_printer *printer, const struct yoke_cause *c
 
     switch (cause->kind) {
     case YOKE_CAUSE_SCOPE:
-        print_scope(printer, "cancel of scope", &cause->scope);
-        print_requester(printer, " by ", requester);
+        print_scope_cancel(printer, cause);
         break;
     case YOKE_CAUSE_DEADLINE:
         print_scope(printer, "deadline of scope", &cause->scope);
@@ -120,8 +156,10 @@ static void print_request(struct yk_printer *printer, const struct yoke_cause *c
         print_scope_owner(printer, cause);
         break;
     case YOKE_CAUSE_CHILD_FAILED:
+        print_child_failure(printer, cause);
+        break;
     case YOKE_CAUSE_BODY_FAILED:
-        print_failure(printer, cause);
+        print_body_failure(printer, cause);
         break;
     case YOKE_CAUSE_RUNTIME_ENDED:
         fputs("the main task ended in ", printer->out);
@@ -135,25 +173,25 @@ static void print_request(struct yk_printer *printer, const struct yoke_cause *c
         print_requester(printer, "context cancel by ", requester);
         break;
     case YOKE_CAUSE_OPENER_LEFT:
-        print_requester(printer, "the context's opener left: ", requester);
+        print_requester(printer, "context cancel by its opener, ", requester);
         break;
     case YOKE_CAUSE_PEER_RAISED:
-        print_requester(printer, "the context's peer failed: ", requester);
+        print_peer(printer, requester, " failed");
         break;
     case YOKE_CAUSE_PEER_CANCELLED:
-        print_requester(printer, "the context's peer was cancelled: ", requester);
+        print_peer(printer, requester, " was cancelled");
         break;
     case YOKE_CAUSE_LINK_LOST:
-        print_requester(printer, "link lost, noticed by ", requester);
+        print_requester(printer, "link lost to ", requester);
         break;
     case YOKE_CAUSE_ACTOR:
         print_requester(printer, "actor cancel by ", requester);
         break;
     case YOKE_CAUSE_ACTOR_NURSERY:
-        print_requester(printer, "actor nursery cancelled or closed by ", requester);
+        print_actor_nursery(printer, requester);
         break;
     case YOKE_CAUSE_ACTOR_SELF:
-        print_requester(printer, "actor cancelled itself: ", requester);
+        print_requester(printer, "actor cancel by its own ", requester);
         break;
     case YOKE_CAUSE_ACTOR_DIED:
         print_requester(printer, "an actor died, noticed by ", requester);
@@ -169,18 +207,45 @@ static void print_request(struct yk_printer *printer, const struct yoke_cause *c
     }
 }
 
+/* False for a reason that the runtime made up from what the hop, or the one behind it, says. */
+static bool reason_says_more(const struct yoke_cause *cause)
+{
+    if (cause->reason == NULL)
+        return false;
+    if (cause->kind == YOKE_CAUSE_PEER_CANCELLED && cause->because != NULL)
+        return false;
+    return cause->error == NULL || strcmp(cause->reason, cause->error->message) != 0;
+}
+
+/* The error that led to a request, and who raised it unless that is who has asked. */
+static void print_led(struct yk_printer *printer, const struct yoke_cause *cause)
+{
+    const struct yoke_requester *requester = &cause->requester;
+    const struct yoke_error *error = cause->error;
+
+    fputs(": ", printer->out);
+    yk_print_brief(printer, error, YK_PRINT_ONE_LINE);
+    yk_print_place(printer, ", ", error->site.file, error->site.line);
+    if (strcmp(error->task_name, requester->task_name) == 0 &&
+        strcmp(error->actor.uuid, requester->actor.uuid) == 0 &&
+        error->actor.pid == requester->actor.pid)
+        return;
+    if (error->task_name[0] == '\0' && !yk_is_known_actor(&error->actor))
+        return;
+    fputs(", ", printer->out);
+    yk_print_who(printer, error->task_id, error->task_name, &error->actor);
+}
+
 void yk_print_hop(struct yk_printer *printer, const struct yoke_cause *cause)
 {
     print_request(printer, cause);
-    if (cause->reason != NULL) {
+    if (reason_says_more(cause)) {
         fputs(": \"", printer->out);
         yk_print_text(printer, cause->reason, YK_PRINT_ONE_LINE);
         fputc('"', printer->out);
     }
-    if (cause->error != NULL) {
-        fputs(": ", printer->out);
-        yk_print_brief(printer, cause->error, YK_PRINT_ONE_LINE);
-    }
+    if (cause->error != NULL)
+        print_led(printer, cause);
 }
 
 static void print_because(struct yk_printer *printer, unsigned indent)
@@ -234,7 +299,7 @@ void yk_print_chain(struct yk_printer *printer, const struct yoke_cause *cause, 
             yk_print_chain(printer, behind, indent + 2, depth + 1);
         if (cause->hops_left_out > 0) {
             print_because(printer, indent);
-            fprintf(printer->out, "... %u more ...\n", cause->hops_left_out);
+            fprintf(printer->out, "... (%u left out) ...\n", cause->hops_left_out);
         }
     }
 }

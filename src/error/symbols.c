@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "error/error.h"
+#include "error/print.h"
 
 #ifdef YK_HAVE_LIBDW
 #include <elfutils/libdwfl.h>
@@ -73,20 +74,46 @@ static Dwfl_Module *find_module(Dwarf_Addr address)
     return module;
 }
 
+/*
+ * The compilation unit of an address. The index of addresses, which libdw looks in, is written by
+ * gcc and not by clang; without it each unit is asked.
+ */
+static Dwarf_Die *find_unit(Dwfl_Module *module, Dwarf_Addr address, Dwarf_Addr *ret_bias)
+{
+    Dwarf_Die *unit = dwfl_module_addrdie(module, address, ret_bias);
+
+    if (unit != NULL)
+        return unit;
+    while ((unit = dwfl_module_nextcu(module, unit, ret_bias)) != NULL)
+        if (dwarf_haspc(unit, address - *ret_bias) > 0)
+            return unit;
+    return NULL;
+}
+
+/* The source file of an address, and the line; NULL: not known. */
+static const char *find_line(Dwfl_Module *module, Dwarf_Addr address, int *ret_number)
+{
+    Dwarf_Addr bias;
+    Dwarf_Die *unit = find_unit(module, address, &bias);
+    Dwarf_Line *line = unit == NULL ? NULL : dwarf_getsrc_die(unit, address - bias);
+
+    if (line == NULL || dwarf_lineno(line, ret_number) != 0)
+        return NULL;
+    return dwarf_linesrc(line, NULL, NULL);
+}
+
 /* Prints one frame; false if there is nothing to say that dladdr could not. */
 static bool print_with_debuginfo(FILE *out, Dwarf_Addr address)
 {
     Dwfl_Module *module = find_module(address);
-    Dwfl_Line *line = module == NULL ? NULL : dwfl_module_getsrc(module, address);
     const char *function = module == NULL ? NULL : dwfl_module_addrname(module, address);
-    const char *file = NULL;
     Dwarf_Addr start = 0;
     int number = 0;
+    const char *file = module == NULL ? NULL : find_line(module, address, &number);
 
-    if (line != NULL)
-        file = dwfl_lineinfo(line, NULL, &number, NULL, NULL, NULL);
     if (file != NULL) {
-        fprintf(out, "at %s:%d, in %s\n", file, number, function == NULL ? "?" : function);
+        fprintf(out, "at %s:%d, in %s\n", yk_short_path(file), number,
+                function == NULL ? "?" : function);
     } else if (function != NULL) {
         const char *path = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
 

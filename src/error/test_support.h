@@ -22,6 +22,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "error/error.h"
+#include "error/tree.h"
 
 static struct yoke_error_stats stats_before;
 
@@ -101,6 +102,20 @@ static inline void raise_a_cancelled(const char *reason)
 static inline struct yoke_error *make(const char *type)
 {
     return yk_error_make(YOKE_HERE, type, EINVAL, "%s happened", type);
+}
+
+/* Sends the error over a link, as it were: to a tree and back. Takes over the reference. */
+static inline struct yoke_error *sent(struct yoke_error *error)
+{
+    struct yk_arena arena;
+    struct yoke_error *received;
+
+    yk_arena_init(&arena);
+    received = yk_error_from_value(yk_error_to_value(&arena, error, false));
+    yk_arena_fini(&arena);
+    yk_error_absorb(error);
+    assert_non_null(received);
+    return received;
 }
 
 static inline void assert_in_flight(const char *type)

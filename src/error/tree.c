@@ -5,7 +5,8 @@
  *
  * The graph of errors may share parts, a tree can't: a shared part is written each time it is
  * met. The bound on nodes keeps that from growing out of hand. Empty things are left out, so that
- * a plain error is a small map.
+ * a plain error is a small map. Texts of a program may hold any bytes, those of a tree only UTF-8:
+ * the wire refuses others, and the error would not get through.
  */
 #include "error/tree.h"
 
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #include "error/error.h"
+#include "error/print.h"
 
 enum {
     PAIRS_MAX = 20, /* keys of the largest map, an error's */
@@ -29,6 +31,7 @@ struct encoder {
 };
 
 struct map {
+    struct encoder *encoder;
     struct yoke_pair *pairs;
     size_t n;
 };
@@ -45,9 +48,59 @@ static void *allocate(struct encoder *encoder, size_t size)
     return memory;
 }
 
+/* How much longer a text gets when its bytes that are not UTF-8 become U+FFFD; 0: it has none. */
+static size_t growth(const unsigned char *text, size_t n)
+{
+    size_t bad = 0;
+
+    for (size_t i = 0; i < n;) {
+        size_t size = yk_character_size(text + i, n - i);
+
+        bad += size == 0;
+        i += size == 0 ? 1 : size;
+    }
+    return bad * 2;
+}
+
+const char *yk_tree_text(struct yk_arena *arena, const char *text)
+{
+    static const char replacement[] = "\xef\xbf\xbd";
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t n = strlen(text);
+    size_t more = growth(bytes, n);
+    size_t used = 0;
+    char *mended;
+
+    if (more == 0)
+        return text;
+    mended = yk_arena_alloc(arena, n + more + 1);
+    if (mended == NULL)
+        return NULL;
+    for (size_t i = 0; i < n;) {
+        size_t size = yk_character_size(bytes + i, n - i);
+
+        memcpy(mended + used, size == 0 ? replacement : text + i, size == 0 ? 3 : size);
+        used += size == 0 ? 3 : size;
+        i += size == 0 ? 1 : size;
+    }
+    mended[used] = '\0';
+    return mended;
+}
+
+static struct yoke_value text_value(struct encoder *encoder, const char *text)
+{
+    const char *mended = yk_tree_text(encoder->arena, text);
+
+    if (mended == NULL) {
+        encoder->failed = true;
+        mended = "";
+    }
+    return yoke_str(mended);
+}
+
 static struct map map_new(struct encoder *encoder)
 {
-    return (struct map){allocate(encoder, PAIRS_MAX * sizeof(struct yoke_pair)), 0};
+    return (struct map){encoder, allocate(encoder, PAIRS_MAX * sizeof(struct yoke_pair)), 0};
 }
 
 static void put(struct map *map, const char *key, struct yoke_value value)
@@ -60,7 +113,7 @@ static void put(struct map *map, const char *key, struct yoke_value value)
 static void put_text(struct map *map, const char *key, const char *text)
 {
     if (text[0] != '\0')
-        put(map, key, yoke_str(text));
+        put(map, key, text_value(map->encoder, text));
 }
 
 static void put_count(struct map *map, const char *key, uint64_t n)
@@ -159,19 +212,32 @@ static struct yoke_value encode_signal(struct encoder *encoder,
     return map_value(&map);
 }
 
-static uint64_t count_behind(const struct yoke_cause *cause)
+/*
+ * What is encoded behind a hop: the next one, or, if only one more finds room, the origin. NULL: no
+ * room at all. Adds the hops that this leaves out.
+ */
+static const struct yoke_cause *next_hop(const struct encoder *encoder,
+                                         const struct yoke_cause *cause, unsigned level,
+                                         uint64_t *left_out)
 {
-    uint64_t n = cause->hops_left_out;
+    bool last = level + 1 >= LEVEL_MAX || encoder->nodes_left <= 1;
+    bool none = level >= LEVEL_MAX || encoder->nodes_left == 0;
 
-    for (cause = cause->because; cause != NULL; cause = cause->because)
-        n += 1 + cause->hops_left_out;
-    return n;
+    *left_out = cause->hops_left_out;
+    for (cause = cause->because; cause != NULL; cause = cause->because) {
+        if (!none && (!last || cause->because == NULL))
+            return cause;
+        *left_out += 1 + cause->hops_left_out;
+    }
+    return NULL;
 }
 
 static struct yoke_value encode_cause(struct encoder *encoder, const struct yoke_cause *cause,
                                       unsigned depth, unsigned level)
 {
     struct map map = map_new(encoder);
+    const struct yoke_cause *behind;
+    uint64_t left_out;
 
     if (encoder->nodes_left > 0)
         encoder->nodes_left--;
@@ -186,12 +252,10 @@ static struct yoke_value encode_cause(struct encoder *encoder, const struct yoke
         put(&map, "signal", encode_signal(encoder, &cause->signal));
     if (cause->error != NULL && level < LEVEL_MAX && encoder->nodes_left > 0)
         put_part(&map, "error", encode_error(encoder, cause->error, depth + 1, level + 1));
-    if (cause->because != NULL && level < LEVEL_MAX && encoder->nodes_left > 0) {
-        put_count(&map, "left_out", cause->hops_left_out);
-        put(&map, "because", encode_cause(encoder, cause->because, depth, level + 1));
-    } else {
-        put_count(&map, "left_out", count_behind(cause));
-    }
+    behind = next_hop(encoder, cause, level, &left_out);
+    put_count(&map, "left_out", left_out);
+    if (behind != NULL)
+        put(&map, "because", encode_cause(encoder, behind, depth, level + 1));
     return map_value(&map);
 }
 
@@ -244,7 +308,7 @@ static struct yoke_value encode_notes(struct encoder *encoder, const struct yoke
     if (items == NULL)
         return yoke_nil();
     for (size_t i = 0; i < error->notes_n; i++)
-        items[i] = yoke_str(error->notes[i]);
+        items[i] = text_value(encoder, error->notes[i]);
     if (left_out)
         items[n - 1] = yoke_str("what it carries is left out here: too deep or too much");
     return yoke_array(items, n);
@@ -257,7 +321,7 @@ static struct yoke_value encode_traceback(struct encoder *encoder, const struct 
     char *copy;
 
     if (text[0] != '\0')
-        return yoke_str(text);
+        return text_value(encoder, text);
     if (!encoder->symbols || error->frames_n == 0)
         return yoke_nil();
     rendered = yk_backtrace_text(error->frames, error->frames_n);
@@ -265,9 +329,11 @@ static struct yoke_value encode_traceback(struct encoder *encoder, const struct 
         return yoke_nil(); /* an error without its backtrace is better than none */
     copy = yk_arena_strndup(encoder->arena, rendered, strlen(rendered));
     free(rendered);
-    if (copy == NULL)
+    if (copy == NULL) {
         encoder->failed = true;
-    return yoke_str(copy);
+        return yoke_nil();
+    }
+    return text_value(encoder, copy);
 }
 
 /* The path is there only for an error that is remote here; the source is always. */
@@ -295,8 +361,7 @@ static void put_origin(struct encoder *encoder, struct map *map, const struct yo
 
 static bool carries_anything(const struct yoke_error *error)
 {
-    return error->context != NULL || error->because != NULL || error->suppressed.n > 0 ||
-           error->members.n > 0 || error->cause != NULL;
+    return yk_error_carries(error) || error->cause != NULL;
 }
 
 static void put_carried(struct encoder *encoder, struct map *map, const struct yoke_error *error,
@@ -325,11 +390,11 @@ static struct yoke_value encode_error(struct encoder *encoder, const struct yoke
 
     if (encoder->nodes_left > 0)
         encoder->nodes_left--;
-    put(&map, "type", yoke_str(error->type));
+    put(&map, "type", text_value(encoder, error->type));
     put(&map, "code", yoke_int(yk_error_rc(error)));
     put(&map, "errno", yoke_int(error->code));
     put(&map, "code_name", yoke_str(yoke_strcode(error->code)));
-    put(&map, "message", yoke_str(error->message));
+    put(&map, "message", text_value(encoder, error->message));
     put_part(&map, "site", encode_site(encoder, &error->site));
     put_count(&map, "task_id", error->task_id);
     put_text(&map, "task_name", error->task_name);

@@ -22,6 +22,12 @@ struct yoke_value yk_error_to_value(struct yk_arena *arena, const struct yoke_er
 struct yoke_value yk_cause_to_value(struct yk_arena *arena, const struct yoke_cause *cause);
 
 /*
+ * The text itself if it is UTF-8, else a copy in `arena` in which each byte that is not is U+FFFD;
+ * NULL: no memory.
+ */
+const char *yk_tree_text(struct yk_arena *arena, const char *text);
+
+/*
  * Rebuilds from a tree that a peer sent: everything is checked, bounded and defaulted; never
  * trusts. NULL only without memory or if `value` is not a map. The result is remote, as are the
  * errors in it: the source of each is the actor in the tree. Errors that causes mention come

@@ -146,13 +146,19 @@ static void decode_signal(struct yoke_value map, struct yoke_cause *cause)
     cause->signal.uid = (uint32_t)get_int(map, "uid", 0, UINT32_MAX);
 }
 
+static unsigned get_left_out(struct yoke_value map)
+{
+    uint64_t n = as_count(find(map, "left_out"));
+
+    return n > INT16_MAX ? INT16_MAX : (unsigned)n; /* some of them can be added up */
+}
+
 /* One hop without what is behind it; NULL: no memory, or not a map. */
 static struct yoke_cause *decode_hop(struct decoder *decoder, struct yoke_value map, unsigned depth)
 {
     struct yoke_cause *cause;
     struct yoke_value id = find(map, "id");
     struct yoke_value error = find(map, "error");
-    uint64_t left_out = as_count(find(map, "left_out"));
 
     if (map.type != YOKE_MAP_VALUE)
         return NULL;
@@ -170,13 +176,27 @@ static struct yoke_cause *decode_hop(struct decoder *decoder, struct yoke_value 
     decode_requester(find(map, "requester"), &cause->requester);
     cause->time = get_int(map, "time", 0, INT64_MAX);
     decode_signal(find(map, "signal"), cause);
-    cause->hops_left_out = left_out > INT32_MAX ? INT32_MAX : (unsigned)left_out;
+    cause->hops_left_out = get_left_out(map);
     if (error.type == YOKE_MAP_VALUE && depth < YK_ERROR_TREE_DEPTH_MAX)
         cause->error = decode_error(decoder, error, depth + 1);
     yk_error_settle(cause->error);
     return cause;
 }
 
+/* The last hop of a chain, its origin; adds those before it to what `last` has left out. */
+static struct yoke_value skip_to_origin(struct yoke_value map, struct yoke_cause *last)
+{
+    struct yoke_value behind;
+
+    while ((behind = find(map, "because")).type == YOKE_MAP_VALUE) {
+        if (last != NULL)
+            last->hops_left_out += 1 + get_left_out(map);
+        map = behind;
+    }
+    return map;
+}
+
+/* If only one more hop finds room, it is the origin: a chain may be cut, but not lose that. */
 static struct yoke_cause *decode_cause(struct decoder *decoder, struct yoke_value map,
                                        unsigned depth)
 {
@@ -186,11 +206,13 @@ static struct yoke_cause *decode_cause(struct decoder *decoder, struct yoke_valu
     for (int hops = 0; map.type == YOKE_MAP_VALUE && !decoder->failed; hops++) {
         struct yoke_cause *cause;
 
-        if (hops == YK_CAUSE_HOPS_MAX || decoder->nodes_left == 0) {
+        if (decoder->nodes_left == 0) {
             if (last != NULL)
                 last->hops_left_out++;
             break;
         }
+        if (hops == YK_CAUSE_HOPS_MAX - 1 || (decoder->nodes_left == 1 && last != NULL))
+            map = skip_to_origin(map, last);
         decoder->nodes_left--;
         cause = decode_hop(decoder, map, depth);
         if (last == NULL)
@@ -291,7 +313,7 @@ static bool decode_remote(struct yoke_value map, struct yoke_error *error)
     return true;
 }
 
-/* How many of a list were left out, is returned. */
+/* Of at most `max` items, for which the list gets places. Returns how many were left out. */
 static size_t decode_list(struct decoder *decoder, struct yoke_value list, unsigned depth,
                           struct yk_error_list *to, size_t max)
 {
@@ -305,7 +327,7 @@ static size_t decode_list(struct decoder *decoder, struct yoke_value list, unsig
         if (item.type != YOKE_MAP_VALUE)
             continue;
         error = decode_error(decoder, item, depth + 1);
-        if (error != NULL && !yk_error_list_append(to, error)) {
+        if (error != NULL && !yk_error_list_append(to, error, max)) {
             yk_error_absorb(error);
             decoder->failed = true;
         }
@@ -347,19 +369,26 @@ static struct yoke_error *decode_child(struct decoder *decoder, struct yoke_valu
     return decode_error(decoder, map, depth);
 }
 
+static size_t member_places(struct yoke_value members)
+{
+    size_t n = array_size(members);
+
+    return n < YK_ERROR_TREE_NODES_MAX ? n : YK_ERROR_TREE_NODES_MAX;
+}
+
 static void decode_carried(struct decoder *decoder, struct yoke_value map, struct yoke_error *error,
                            unsigned depth)
 {
-    uint64_t left_out = as_count(find(map, "left_out"));
+    struct yoke_value members = find(map, "members");
     bool deeper = depth < YK_ERROR_TREE_DEPTH_MAX;
 
-    error->suppressed_left_out = left_out > INT32_MAX ? INT32_MAX : (size_t)left_out;
+    error->suppressed_left_out = get_left_out(map);
     error->cause = decode_cause(decoder, find(map, "cause"), depth);
     decode_inner_causes(decoder, find(map, "inner_causes"), error, depth);
     error->because = decode_child(decoder, find(map, "because"), error, depth + 1);
     error->context = decode_child(decoder, find(map, "context"), error, depth + 1);
-    error->suppressed_left_out += decode_list(decoder, find(map, "members"), depth, &error->members,
-                                              deeper ? YK_ERROR_TREE_NODES_MAX : 0);
+    error->suppressed_left_out +=
+        decode_list(decoder, members, depth, &error->members, deeper ? member_places(members) : 0);
     error->suppressed_left_out +=
         decode_list(decoder, find(map, "suppressed"), depth, &error->suppressed,
                     deeper ? YK_ERROR_SUPPRESSED_MAX : 0);

@@ -11,7 +11,11 @@
 #include <sys/types.h>
 #include <yoke/common.h>
 
-enum { YK_READABLE = 1, YK_WRITABLE = 2 };
+/*
+ * EXCEPTIONAL comes with the other two when the peer has closed, an error is pending or urgent data
+ * came: reading is not over when it has taken what was there, and no later event will tell.
+ */
+enum { YK_READABLE = 1, YK_WRITABLE = 2, YK_EXCEPTIONAL = 4 };
 
 /*
  * A descriptor that is watched, edge-triggered: after `ready` was called for an event it is called
@@ -23,17 +27,40 @@ struct yk_watch {
     void (*ready)(struct yk_watch *watch, unsigned events);
 };
 
-/* What to execute. All strings are borrowed for the call. */
+/* A descriptor that a new process gets: our `fd` becomes its number `as`. */
+struct yk_spawn_fd {
+    int fd;
+    int as;
+};
+
+/* What failed, of a spawn that did. */
+enum yk_spawn_step {
+    YK_SPAWN_PREPARE = 1, /* a process, its descriptors, its group */
+    YK_SPAWN_DIRECTORY,   /* its working directory */
+    YK_SPAWN_EXECUTE,     /* its program */
+};
+
+/*
+ * What to execute. Everything is borrowed for the call. Signals have their default effect in the
+ * new process, and none is blocked. Descriptors that are not named are closed, unless they lack
+ * close-on-exec.
+ */
 struct yk_spawn {
     const char *path; /* executable; NULL: the running one */
     char *const *argv;
-    int inherit_fd; /* this descriptor becomes number `inherit_as` in the child */
-    int inherit_as;
+    char *const *environment; /* "NAME=value", and NULL at the end; NULL: ours */
+    const char *directory;    /* NULL: ours */
+    const struct yk_spawn_fd *fds;
+    size_t fds_n;                 /* at most YK_SPAWN_FDS_MAX */
+    int death_signal;             /* sent to it when the calling thread ends; 0: none */
+    bool own_group;               /* a process group of its own, which signals then go to */
+    enum yk_spawn_step *ret_step; /* set on failure; may be NULL */
 };
 
 struct yk_process {
     pid_t pid;
-    int pidfd; /* readable when the process has ended; owned by the caller */
+    int pidfd;      /* readable when the process has ended; owned by the caller */
+    bool own_group; /* it leads a process group of its own */
 };
 
 struct yk_exit {
@@ -58,14 +85,17 @@ struct yk_host_ops {
      */
     int (*poll)(struct yoke_host *host, int64_t until_ns, bool external);
     void (*wake)(struct yoke_host *host); /* from any thread */
+    /* Is readable when poll would find something. NULL: this host has no such descriptor. */
+    int (*descriptor)(struct yoke_host *host);
 
     /* 0; -EPERM: always ready; -EEXIST: its number is watched already; or another -errno. */
     int (*watch_add)(struct yoke_host *host, struct yk_watch *watch);
     void (*watch_remove)(struct yoke_host *host, struct yk_watch *watch);
 
     int (*spawn)(struct yoke_host *host, const struct yk_spawn *spawn, struct yk_process *ret);
-    /* 1: reaped into *ret; 0: still running; -errno. Never blocks. */
+    /* 1: reaped into *ret; 0: still running; -errno (-ECHILD: somebody else did). Never blocks. */
     int (*reap)(struct yoke_host *host, const struct yk_process *process, struct yk_exit *ret);
+    /* To its process group, if it has one of its own. Not after it was reaped. */
     int (*kill)(struct yoke_host *host, const struct yk_process *process, int signal);
 
     void (*free)(struct yoke_host *host);

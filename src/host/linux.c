@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The Linux host: CLOCK_MONOTONIC, getrandom, epoll (edge-triggered, each descriptor registered
- * once), an eventfd for wake-ups from other threads, posix_spawn and pidfds (kernel 5.4 and later).
+ * once), an eventfd for wake-ups from other threads, pidfds (kernel 5.4 and later); spawn.c.
  *
  * poll hands out up to 64 events a call. A watch may be removed by the callback of an earlier
  * event of the same batch; `batch` lets remove() blank the later ones, so that no callback runs on
@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -27,6 +26,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "host/spawn.h"
 
 enum { BATCH = 64 };
 
@@ -37,8 +37,6 @@ struct linux_host {
     struct epoll_event batch[BATCH];
     int batch_n; /* events of the batch being handed out */
 };
-
-extern char **environ;
 
 static struct linux_host *self_of(struct yoke_host *host)
 {
@@ -133,6 +131,8 @@ static unsigned readiness(uint32_t events)
         ready |= YK_READABLE;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         ready |= YK_WRITABLE;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
+        ready |= YK_EXCEPTIONAL;
     return ready;
 }
 
@@ -172,10 +172,15 @@ static void linux_wake(struct yoke_host *host)
         yk_assert(errno == EAGAIN);
 }
 
+static int linux_descriptor(struct yoke_host *host)
+{
+    return self_of(host)->epoll_fd;
+}
+
 static int linux_watch_add(struct yoke_host *host, struct yk_watch *watch)
 {
     struct epoll_event event = {
-        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
         .data.ptr = watch,
     };
 
@@ -193,60 +198,6 @@ static void linux_watch_remove(struct yoke_host *host, struct yk_watch *watch)
     for (int i = 0; i < self->batch_n; i++)
         if (self->batch[i].data.ptr == watch)
             self->batch[i].data.ptr = NULL;
-}
-
-static int spawn_process(const struct yk_spawn *spawn, pid_t *ret_pid)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, defaults;
-    const char *path = spawn->path != NULL ? spawn->path : "/proc/self/exe";
-    int rc;
-
-    sigemptyset(&none);
-    sigemptyset(&defaults);
-    for (int number = 1; number < 32; number++)
-        if (number != SIGKILL && number != SIGSTOP)
-            sigaddset(&defaults, number);
-    rc = posix_spawn_file_actions_init(&actions);
-    if (rc != 0)
-        return -rc;
-    rc = posix_spawnattr_init(&attributes);
-    if (rc != 0) {
-        posix_spawn_file_actions_destroy(&actions);
-        return -rc;
-    }
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    /* dup2 onto itself clears close-on-exec too (POSIX.1-2024; glibc and musl do it). */
-    rc = posix_spawn_file_actions_adddup2(&actions, spawn->inherit_fd, spawn->inherit_as);
-    if (rc == 0)
-        rc = posix_spawn(ret_pid, path, &actions, &attributes, spawn->argv, environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return -rc;
-}
-
-static int linux_spawn(struct yoke_host *host, const struct yk_spawn *spawn, struct yk_process *ret)
-{
-    struct yk_process process;
-    int rc = spawn_process(spawn, &process.pid);
-
-    (void)host;
-    if (rc < 0)
-        return rc;
-    /* The child can't be reaped by anyone but us yet, so its pid names no other process. */
-    process.pidfd = (int)syscall(SYS_pidfd_open, process.pid, 0);
-    if (process.pidfd < 0) {
-        rc = -errno;
-        kill(process.pid, SIGKILL);
-        while (waitpid(process.pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
-        return rc;
-    }
-    *ret = process;
-    return 0;
 }
 
 static int linux_reap(struct yoke_host *host, const struct yk_process *process, struct yk_exit *ret)
@@ -269,9 +220,14 @@ static int linux_reap(struct yoke_host *host, const struct yk_process *process, 
 
 static int linux_kill(struct yoke_host *host, const struct yk_process *process, int signal)
 {
+    int own = process->own_group ? 0 : signal; /* 0: only asks whether it is still there */
+
     (void)host;
     /* By pidfd: can't hit another process, even if somebody else has reaped it. */
-    return syscall(SYS_pidfd_send_signal, process->pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+    if (syscall(SYS_pidfd_send_signal, process->pidfd, own, NULL, 0) < 0)
+        return -errno;
+    /* The number of a group is not given away as long as its leader is not reaped. */
+    return process->own_group && kill(-process->pid, signal) < 0 ? -errno : 0;
 }
 
 static void linux_free(struct yoke_host *host)
@@ -292,9 +248,10 @@ static const struct yk_host_ops linux_ops = {
     .entropy = linux_entropy,
     .poll = linux_poll,
     .wake = linux_wake,
+    .descriptor = linux_descriptor,
     .watch_add = linux_watch_add,
     .watch_remove = linux_watch_remove,
-    .spawn = linux_spawn,
+    .spawn = yk_linux_spawn,
     .reap = linux_reap,
     .kill = linux_kill,
     .free = linux_free,

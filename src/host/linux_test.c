@@ -124,7 +124,7 @@ static void a_hang_up_is_told_as_readable_and_writable(void **state)
     close(a.write_fd);
     a.write_fd = -1;
     look();
-    assert_int_equal(a.events, YK_READABLE | YK_WRITABLE);
+    assert_int_equal(a.events, YK_READABLE | YK_WRITABLE | YK_EXCEPTIONAL);
     close_watched(&a);
 }
 
@@ -313,7 +313,8 @@ static bool has_children(void)
 static int spawn_shell(const char *command, int fd, struct yk_process *process)
 {
     char *argv[] = {"sh", "-c", (char *)(uintptr_t)command, NULL};
-    struct yk_spawn spawn = {.path = "/bin/sh", .argv = argv, .inherit_fd = fd, .inherit_as = 3};
+    struct yk_spawn_fd third = {.fd = fd, .as = 3};
+    struct yk_spawn spawn = {.path = "/bin/sh", .argv = argv, .fds = &third, .fds_n = 1};
 
     return host->ops->spawn(host, &spawn, process);
 }
@@ -361,13 +362,14 @@ static void a_descriptor_that_has_its_number_already_is_inherited(void **state)
     struct watched a;
     char command[32];
     char *argv[] = {"sh", "-c", command, NULL};
-    struct yk_spawn spawn = {.path = "/bin/sh", .argv = argv};
+    struct yk_spawn_fd same;
+    struct yk_spawn spawn = {.path = "/bin/sh", .argv = argv, .fds = &same, .fds_n = 1};
     char byte;
 
     (void)state;
     open_pipe(&a);
     snprintf(command, sizeof command, "echo x >&%d", a.write_fd);
-    spawn.inherit_fd = spawn.inherit_as = a.write_fd;
+    same = (struct yk_spawn_fd){.fd = a.write_fd, .as = a.write_fd};
     assert_in_range(a.write_fd, 3, 9); /* a shell takes no more digits */
     assert_int_equal(host->ops->spawn(host, &spawn, &process), 0);
     assert_int_equal(reap(&process).status, 0);
@@ -418,16 +420,20 @@ static void a_process_starts_with_no_signal_blocked_or_ignored(void **state)
 static void a_missing_executable_is_an_error_and_no_process(void **state)
 {
     char *argv[] = {"nothing", NULL};
-    struct yk_spawn spawn = {.path = "/nowhere/nothing",
-                             .argv = argv,
-                             .inherit_fd = 0,
-                             .inherit_as = 3};
+    struct yk_spawn_fd third = {.fd = 0, .as = 3};
+    enum yk_spawn_step step = YK_SPAWN_PREPARE;
+    struct yk_spawn spawn = {
+        .path = "/nowhere/nothing", .argv = argv, .fds = &third, .fds_n = 1, .ret_step = &step};
     struct yk_process process = {.pid = 5, .pidfd = 6};
 
     (void)state;
     assert_int_equal(host->ops->spawn(host, &spawn, &process), -ENOENT);
     spawn.path = "/etc/passwd";
     assert_int_equal(host->ops->spawn(host, &spawn, &process), -EACCES);
+    assert_int_equal(step, YK_SPAWN_EXECUTE);
+    spawn.directory = "/nowhere";
+    assert_int_equal(host->ops->spawn(host, &spawn, &process), -ENOENT);
+    assert_int_equal(step, YK_SPAWN_DIRECTORY);
     assert_true(process.pid == 5 && process.pidfd == 6);
     assert_false(has_children());
 }

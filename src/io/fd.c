@@ -28,6 +28,8 @@ static void fd_ready(struct yk_watch *watch, unsigned events)
 {
     struct yk_fd *fd = yk_container_of(watch, struct yk_fd, watch);
 
+    if (events & YK_EXCEPTIONAL)
+        fd->exceptional = true;
     if (events & YK_READABLE && yk_list_empty(&fd->readers))
         fd->ready |= YK_READABLE;
     if (events & YK_WRITABLE && yk_list_empty(&fd->writers))

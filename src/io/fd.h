@@ -8,7 +8,8 @@
 struct yk_fd {
     struct yk_watch watch;
     struct yoke_runtime *runtime;
-    unsigned ready; /* events that came while nobody waited */
+    unsigned ready;   /* events that came while nobody waited */
+    bool exceptional; /* YK_EXCEPTIONAL was told once */
     struct yk_list readers;
     struct yk_list writers;
     size_t users; /* tasks inside a wait */

@@ -35,8 +35,12 @@ struct yk_link {
     struct yk_list room;   /* senders that wait for the queue to shrink */
     struct yk_list flush;  /* the writer, waiting for something to write */
     bool extensions;       /* both sides speak them */
-    bool failed;           /* no more can be sent */
-    int error;             /* why: 0 for the peer's end, or -errno */
+    struct yk_turn_end turn_end;
+    bool wrote;   /* in this turn */
+    bool blocked; /* the transport takes no more: the writer waits for it */
+    bool drained; /* the transport has given all that there was */
+    bool failed;  /* no more can be sent */
+    int error;    /* why: 0 for the peer's end, or -errno */
 };
 
 /* Takes over the descriptor, also on failure. 0 or -errno with an error raised. */

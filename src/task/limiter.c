@@ -54,7 +54,7 @@ static void serve_waiters(struct yoke_limiter *limiter)
     }
 }
 
-static void take_back(struct yoke_token *token)
+void yk_limiter_take_back(struct yoke_token *token)
 {
     struct yoke_limiter *limiter = token->limiter;
 
@@ -68,7 +68,7 @@ static void forgotten(struct yk_held *held, struct yk_task *task)
 {
     struct yoke_token *token = yk_container_of(held, struct yoke_token, held);
 
-    take_back(token);
+    yk_limiter_take_back(token);
     yoke_raise_at(token->site, NULL, "yoke.Forgotten", EOWNERDEAD,
                   "task %s ended without giving back the token that it had borrowed at %s:%d",
                   yk_task_name(task), token->site->file, token->site->line);
@@ -173,7 +173,7 @@ void yoke_limiter_release_at(const struct yoke_site *site, struct yoke_token *to
                   yk_task_name(task));
     if (token->by_task)
         yk_hold_remove(&token->held);
-    take_back(token);
+    yk_limiter_take_back(token);
 }
 
 void yoke_limiter_set_total(struct yoke_limiter *limiter, size_t total)

@@ -47,8 +47,8 @@ int yk_give_back(struct yk_task *task, int rc)
         yk_hold_remove(held);
         held->forgotten(held, task);
     }
-    if (rc >= 0 && task->locus.in_flight != NULL)
-        rc = yoke_error_code(task->locus.in_flight);
+    if (rc >= 0 && yk_flight_any(&task->locus))
+        rc = yoke_error_code(yk_flight_now(&task->locus));
     return rc;
 }
 

@@ -17,13 +17,6 @@
 #include "base/text.h"
 #include "task/task.h"
 
-struct main_task {
-    yoke_task_fn fn;
-    void *arg;
-    const char *name;
-    const struct yoke_site *site;
-};
-
 static void end_nursery(struct yoke_nursery *nursery, const char *reason)
 {
     struct yk_cause_spec spec = {
@@ -36,7 +29,7 @@ static void end_nursery(struct yoke_nursery *nursery, const char *reason)
 }
 
 /* Runs the caller's function as the body of `main`. */
-static int run_main(struct yk_task *task, const struct main_task *program)
+static int run_main(struct yk_task *task, const struct yk_program *program)
 {
     struct yoke_nursery main_nursery;
     struct yoke_cause *cause = NULL;
@@ -46,6 +39,8 @@ static int run_main(struct yk_task *task, const struct main_task *program)
     rc = yoke_nursery_open_at(program->site, &main_nursery,
                               &(struct yoke_nursery_opts){.name = program->name});
     task->runtime->main = &main_nursery;
+    if (task->runtime->early_cancel != NULL)
+        yk_scope_cancel_cause(&main_nursery.scope, task->runtime->early_cancel);
     if (rc == 0)
         rc = program->fn(program->arg);
     /* Here, where what lay in the frame of that function is still known to be gone. */
@@ -96,6 +91,15 @@ static void keep_result(struct yk_task *task, int rc)
     runtime->result_rc = rc;
 }
 
+/* From here on nothing comes in from outside. */
+static void stop_slots(struct yoke_runtime *runtime)
+{
+    runtime->ending = true;
+    for (int i = 0; i < YK_SLOTS; i++)
+        if (runtime->slots[i].stop != NULL)
+            runtime->slots[i].stop(runtime->slots[i].data);
+}
+
 static int init_task(void *arg)
 {
     struct yk_task *task = yk_task_self("init");
@@ -109,6 +113,7 @@ static int init_task(void *arg)
     task->runtime->system = &system_nursery;
     if (rc == 0)
         rc = run_main(task, arg);
+    stop_slots(task->runtime);
     /* A service's error is kept beside the program's own, and beats a Cancelled: as in cleanup. */
     yoke_hold(&hold);
     end_nursery(&system_nursery, "the program has ended");
@@ -146,7 +151,7 @@ static void make_identity(struct yoke_runtime *runtime, const char *name)
     actor->pid = (int32_t)getpid();
 }
 
-static int64_t wall_clock(void)
+int64_t yk_runtime_wall_clock(void)
 {
     struct yoke_runtime *runtime = yk_runtime_current;
 
@@ -190,7 +195,9 @@ static void runtime_init(struct yoke_runtime *runtime, const struct yoke_run_opt
     runtime->host = opts->host;
     runtime->shuffle = opts->shuffle;
     runtime->seed = opts->seed;
+    runtime->thread = yk_thread_mark();
     yk_random_seed(&runtime->random, opts->seed);
+    yk_list_init(&runtime->turn_ends);
     yk_list_init(&runtime->blocked_waiters);
     yk_stacks_init(&runtime->stacks);
     yk_coro_init_thread(&runtime->loop);
@@ -210,39 +217,69 @@ static void runtime_fini(struct yoke_runtime *runtime)
     free(runtime->ready);
     yk_stacks_fini(&runtime->stacks);
     yk_coro_fini_thread(&runtime->loop);
+    yoke_cause_unref(runtime->early_cancel);
+    free(runtime);
 }
 
-static int run_with_host(const struct main_task *program, const struct yoke_run_opts *opts)
+struct yoke_runtime *yk_runtime_new(const struct yk_program *program,
+                                    const struct yoke_run_opts *opts)
 {
     struct yoke_runtime *runtime = yk_malloc(sizeof *runtime);
-    struct yk_locus *caller = yk_locus();
     struct yk_task *init;
     int rc;
 
-    if (runtime == NULL)
-        return yoke_raise("yoke.Run", ENOMEM, "no memory for a runtime");
+    if (runtime == NULL) {
+        yoke_raise("yoke.Run", ENOMEM, "no memory for a runtime");
+        return NULL;
+    }
     yk_runtime_current = runtime;
     runtime_init(runtime, opts);
-    yk_wall_clock = wall_clock;
+    yk_wall_clock = yk_runtime_wall_clock;
     rc = yk_task_new(&runtime->root, program->site, init_task, program->name, NULL,
                      (void *)(uintptr_t)program, &init);
     if (rc == 0)
-        yk_sched_loop(runtime); /* else the error is in flight at the caller already */
-    yk_locus_current = caller;
-    if (rc == 0)
-        rc =
-            runtime->result == NULL ? runtime->result_rc : yk_flight_raise(caller, runtime->result);
+        return runtime;
     runtime_fini(runtime);
     yk_runtime_current = NULL;
     yk_wall_clock = NULL;
-    free(runtime);
+    return NULL;
+}
+
+int yk_runtime_free(struct yoke_runtime *runtime, struct yk_locus *caller)
+{
+    int rc;
+
+    yk_locus_current = caller;
+    rc = runtime->result == NULL ? runtime->result_rc : yk_flight_raise(caller, runtime->result);
+    runtime_fini(runtime);
+    yk_runtime_current = NULL;
+    yk_wall_clock = NULL;
     return rc;
+}
+
+void yk_runtime_cancel(struct yoke_runtime *runtime, struct yoke_cause *cause)
+{
+    if (runtime->main != NULL)
+        yk_scope_cancel_cause(&runtime->main->scope, cause);
+    else if (runtime->early_cancel == NULL)
+        runtime->early_cancel = yoke_cause_ref(cause);
+}
+
+static int run_with_host(const struct yk_program *program, const struct yoke_run_opts *opts)
+{
+    struct yk_locus *caller = yk_locus();
+    struct yoke_runtime *runtime = yk_runtime_new(program, opts);
+
+    if (runtime == NULL)
+        return yoke_error_code(yoke_in_flight());
+    yk_sched_loop(runtime);
+    return yk_runtime_free(runtime, caller);
 }
 
 int yoke_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name, void *arg,
                 const struct yoke_run_opts *opts)
 {
-    struct main_task program = {.fn = fn, .arg = arg, .name = fn_name, .site = site};
+    struct yk_program program = {.fn = fn, .arg = arg, .name = fn_name, .site = site};
     struct yoke_run_opts own;
     int rc;
 

@@ -370,6 +370,27 @@ static void deadlock(struct yoke_runtime *runtime)
     yk_scope_cancel_with(&runtime->root.scope, &spec);
 }
 
+static void end_turn(struct yoke_runtime *runtime)
+{
+    struct yk_list *node;
+
+    while ((node = yk_list_pop(&runtime->turn_ends)) != NULL) {
+        struct yk_turn_end *end = yk_container_of(node, struct yk_turn_end, node);
+
+        end->run(end);
+    }
+}
+
+/*
+ * Whether something outside will, or with no deadline to wait for may, wake the poller. In this
+ * order: who posts and then lets go of the last handle is seen by the one or the other.
+ */
+static bool awaits_outside(struct yoke_runtime *runtime, int64_t until)
+{
+    return runtime->external > 0 || (until == YOKE_NEVER && (atomic_load(&runtime->callers) > 0 ||
+                                                             atomic_load(&runtime->posts) != NULL));
+}
+
 static void poll_world(struct yoke_runtime *runtime)
 {
     int64_t until = 0;
@@ -377,12 +398,15 @@ static void poll_world(struct yoke_runtime *runtime)
 
     if (runtime->ready_n == 0 && yk_list_empty(&runtime->blocked_waiters)) {
         until = yk_timers_next(&runtime->timers);
-        if (until == YOKE_NEVER && runtime->io_waits == 0 && runtime->external == 0) {
+        if (runtime->guest) {
+            until = 0;
+        } else if (until == YOKE_NEVER && runtime->io_waits == 0 &&
+                   !awaits_outside(runtime, until)) {
             deadlock(runtime);
             until = 0;
         }
     }
-    rc = runtime->host->ops->poll(runtime->host, until, runtime->external > 0);
+    rc = runtime->host->ops->poll(runtime->host, until, awaits_outside(runtime, until));
     yk_assert(rc == 0);
     runtime->now_valid = false;
     if (runtime->timers.n > 0)
@@ -427,12 +451,17 @@ void yk_sched_on_big_stack(void (*fn)(void *arg), void *arg)
     yk_coro_switch(&runtime->current->coro, &runtime->loop, false);
 }
 
+void yk_sched_turn(struct yoke_runtime *runtime)
+{
+    poll_world(runtime);
+    runtime->switches_left = YK_SWITCHES_PER_TURN;
+    if (runtime->ready_n > 0)
+        run_tasks(runtime);
+    end_turn(runtime);
+}
+
 void yk_sched_loop(struct yoke_runtime *runtime)
 {
-    while (runtime->root.child_count > 0) {
-        poll_world(runtime);
-        runtime->switches_left = YK_SWITCHES_PER_TURN;
-        if (runtime->ready_n > 0)
-            run_tasks(runtime);
-    }
+    while (runtime->root.child_count > 0)
+        yk_sched_turn(runtime);
 }

@@ -63,13 +63,19 @@ int yk_deliver(struct yk_task *task)
     return yk_raise_cancelled(NULL, target, inner, inner_n);
 }
 
-const struct yoke_cause *yoke_why(void)
+const struct yoke_cause *yk_task_why(const struct yk_task *task)
 {
-    struct yk_task *task = yk_task_self_or_null();
     struct yoke_cause *causes[VISIBLE_MAX];
-    size_t n = task == NULL ? 0 : visible_causes(task->scope, causes);
+    size_t n = visible_causes(task->scope, causes);
 
     return n == 0 ? NULL : causes[n - 1];
+}
+
+const struct yoke_cause *yoke_why(void)
+{
+    const struct yk_task *task = yk_task_self_or_null();
+
+    return task == NULL ? NULL : yk_task_why(task);
 }
 
 static void cancel_parked(struct yk_task *task)

@@ -73,14 +73,30 @@ struct yk_post {
     void (*run)(struct yk_post *post); /* on the scheduler's stack of the runtime's thread */
 };
 
+/* Something to be done once at the end of the loop's turn, before it waits for the world. */
+struct yk_turn_end {
+    struct yk_list node;                  /* in the runtime's list while it is to be done */
+    void (*run)(struct yk_turn_end *end); /* on the scheduler's stack; may wake tasks */
+};
+
 /* Ended in this order. What jobs in threads come back to is behind the threads. */
 enum yk_slot {
     YK_SLOT_FDS,
+    YK_SLOT_HANDLE,
     YK_SLOT_THREADS,
     YK_SLOT_PRINT,
+    YK_SLOT_LOOKUPS,
     YK_SLOT_SIGNALS,
     YK_SLOT_ACTOR,
     YK_SLOTS,
+};
+
+/* What a runtime is made to run. */
+struct yk_program {
+    yoke_task_fn fn;
+    void *arg;
+    const char *name;
+    const struct yoke_site *site;
 };
 
 struct yoke_runtime {
@@ -103,12 +119,18 @@ struct yoke_runtime {
     bool shuffle;
     struct yk_random random;
     uint64_t seed;
+    struct yk_list turn_ends;
     struct yk_list blocked_waiters;  /* yoke_wait_all_tasks_blocked; links in their frames */
     size_t io_waits;                 /* waits that the poller may end */
     _Atomic(struct yk_post *) posts; /* newest first; pushed by any thread */
     size_t external;                 /* posts that will still come */
+    _Atomic size_t callers;          /* handles by which posts may come; set by any thread */
+    bool ending;                     /* the program's own tasks are done */
+    const void *thread;              /* yk_thread_mark() of its thread */
     bool deadlock_reported;
-    struct yoke_error *result; /* of the init task */
+    bool guest; /* its polls do not wait, and there is no deadlock: see guest.c */
+    struct yoke_cause *early_cancel; /* asked for before `main` was there; owned */
+    struct yoke_error *result;       /* of the init task */
     int result_rc;
     struct yk_task *dead;        /* ended, its stack not yet given back */
     struct yoke_nursery root;    /* of the init task, which owns the two below */
@@ -117,6 +139,7 @@ struct yoke_runtime {
     struct yoke_actor_id actor;
     struct {
         void *data;
+        void (*stop)(void *data); /* in the init task, before `system` is ended; or NULL */
         void (*fini)(void *data);
     } slots[YK_SLOTS];
     /* a call that is to run on the loop's stack, for the task `current` */
@@ -125,6 +148,12 @@ struct yoke_runtime {
 };
 
 extern __thread struct yoke_runtime *yk_runtime_current; /* NULL: none on this thread */
+
+/* Tells the calling thread from all others that live. */
+static inline const void *yk_thread_mark(void)
+{
+    return &yk_runtime_current;
+}
 
 /* The calling task, or NULL. */
 static inline struct yk_task *yk_task_self_or_null(void)
@@ -211,6 +240,10 @@ void yk_parking_lot_break(struct yoke_parking_lot *lot, struct yk_task *task);
 /* Raises that the lot in which a case of a select waited is broken. Returns -EOWNERDEAD. */
 int yk_select_broken(const struct yoke_select_case *c);
 
+/* As yoke_limiter_release, of a token that was not borrowed by a task; also outside of one. */
+struct yoke_token;
+void yk_limiter_take_back(struct yoke_token *token);
+
 /* What a task must give back before it ends. Adding it twice, or removing it unheld, is a bug. */
 void yk_hold_add(struct yk_task *task, struct yk_held *held);
 void yk_hold_remove(struct yk_held *held);
@@ -227,7 +260,33 @@ void yk_bindings_end(struct yk_task *task);
 
 /* The scheduler's loop until the root nursery is empty; on the stack of yoke_run's caller. */
 void yk_sched_loop(struct yoke_runtime *runtime);
+void yk_sched_turn(struct yoke_runtime *runtime); /* once: a poll, and what is ready */
 void yk_sched_on_big_stack(void (*fn)(void *arg), void *arg);
+
+/* Runs end->run at the end of this turn, once however often it is asked for. */
+static inline void yk_at_turn_end(struct yoke_runtime *runtime, struct yk_turn_end *end)
+{
+    if (yk_list_empty(&end->node))
+        yk_list_append(&runtime->turn_ends, &end->node);
+}
+
+/*
+ * A runtime whose init task is ready, current on the calling thread; its host is in `opts`. NULL
+ * with an error raised. `program` is borrowed until it is freed.
+ */
+struct yoke_runtime *yk_runtime_new(const struct yk_program *program,
+                                    const struct yoke_run_opts *opts);
+
+/* All its tasks are done: puts its result in flight at the caller, and returns it. */
+int yk_runtime_free(struct yoke_runtime *runtime, struct yk_locus *caller);
+
+/* Cancels the program, or has it cancelled when it begins. On the loop's stack or in a task. */
+void yk_runtime_cancel(struct yoke_runtime *runtime, struct yoke_cause *cause);
+int64_t yk_runtime_wall_clock(void); /* of the current one's host */
+
+/* The runtime of a guest. */
+struct yoke_guest;
+struct yoke_runtime *yk_guest_runtime(struct yoke_guest *guest);
 
 /* A random UUID as text, from the runtime's entropy. */
 enum { YK_UUID_SIZE = 37 };
@@ -254,6 +313,9 @@ static inline const char *yk_task_name(const struct yk_task *task)
 {
     return task->locus.task_name;
 }
+
+/* As yoke_why, for any task. */
+const struct yoke_cause *yk_task_why(const struct yk_task *task);
 
 /* Recomputes what of a scope is being cancelled, and cancels tasks that have become so. */
 void yk_scope_update(struct yoke_scope *scope);

@@ -32,6 +32,7 @@
 
 #define SUMTREE YK_EXAMPLES_DIR "/sumtree"
 
+enum { DEATHS_MAX = 25 }; /* as in the example */
 enum {
     FILES = 3000,
     PROMPT_MS = 1000,  /* in which a signal must have ended it */
@@ -486,7 +487,7 @@ static void a_file_at_which_workers_die_is_given_up(void **state)
     (void)state;
     add_endless();
     start_with(&program, list, "-j", "1", tree);
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < DEATHS_MAX; i++) {
         pid = busy_worker(&program, pid);
         assert_int_equal(kill(pid, SIGKILL), 0);
     }

@@ -1,39 +1,85 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs on the Linux host for tests; what actors.c does for trees of processes. */
+/* Runs on the real world. Runs on the stack of the test, except for the task function itself. */
 #include "../tests/support/realrun.h"
 
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <yoke/nursery.h>
 #include <yoke/testing.h>
 
-static int open_descriptors(void)
+unsigned yk_real_descriptors(void)
 {
     DIR *directory = opendir("/proc/self/fd");
-    int n = 0;
+    unsigned n = 0;
 
-    assert_non_null(directory);
+    if (directory == NULL)
+        return 0;
     while (readdir(directory) != NULL)
         n++;
     closedir(directory);
     return n;
 }
 
+bool yk_real_has_children(void)
+{
+    siginfo_t info;
+
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+void yk_real_limit_descriptors(int room)
+{
+    static struct rlimit before;
+    static bool limited;
+    struct rlimit limit;
+    int lowest;
+
+    if (limited)
+        yk_check_int(setrlimit(RLIMIT_NOFILE, &before), 0);
+    limited = room >= 0;
+    if (!limited)
+        return;
+    yk_check_int(getrlimit(RLIMIT_NOFILE, &before), 0);
+    lowest = dup(0); /* the limit is one of numbers, which are given out from below */
+    close(lowest);
+    limit = before;
+    limit.rlim_cur = (rlim_t)(lowest + room);
+    yk_check_int(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+void yk_left_behind_note(struct yk_left_behind *before)
+{
+    before->failed = yk_checks_failed();
+    before->descriptors = yk_real_descriptors();
+    yoke_error_stats(&before->stats);
+}
+
+void yk_left_behind_check(const struct yk_left_behind *before)
+{
+    struct yoke_error_stats after;
+
+    yoke_error_stats(&after);
+    yk_check_int(after.lost - before->stats.lost, 0);
+    yk_check_int(after.live - before->stats.live, 0);
+    yk_check_int(yk_real_descriptors(), before->descriptors);
+    yk_check(!yk_real_has_children());
+    if (yk_checks_failed() != before->failed)
+        fail_msg("checks failed");
+}
+
 void yk_real_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name, void *arg)
 {
-    unsigned failed_before = yk_checks_failed();
-    int descriptors = open_descriptors();
-    struct yoke_error_stats before, after;
-    siginfo_t info;
+    struct yk_left_behind before;
     int rc;
 
-    yoke_error_stats(&before);
+    yk_left_behind_note(&before);
     rc = yoke_run_at(site, fn, fn_name, arg, NULL);
     yk_check_int(rc, 0);
     if (yoke_in_flight() != NULL) {
@@ -41,13 +87,7 @@ void yk_real_run_at(const struct yoke_site *site, yoke_task_fn fn, const char *f
         yoke_error_print(yoke_in_flight(), stderr, 0);
     }
     yoke_clear();
-    yoke_error_stats(&after);
-    yk_check_int(after.lost - before.lost, 0);
-    yk_check_int(after.live - before.live, 0);
-    yk_check_int(open_descriptors(), descriptors);
-    yk_check(waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0);
-    if (yk_checks_failed() != failed_before)
-        fail_msg("checks failed");
+    yk_left_behind_check(&before);
 }
 
 static int cancel_when_blocked(void *arg)

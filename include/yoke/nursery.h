@@ -29,6 +29,7 @@ struct yoke_nursery_opts {
     int64_t timeout_ns; /* as of its scope */
     int64_t deadline_ns;
     bool shield;
+    bool late_is_error;
 };
 
 /* Opens a nursery in the calling task; nests with scopes. Never blocks; close it in any case. */

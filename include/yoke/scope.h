@@ -48,6 +48,7 @@ struct yoke_scope { /* lives in the caller's frame; every field is private */
     bool cancel_called;
     bool effective;
     bool caught;
+    bool late_is_error;
     struct yoke_cause *later[4];
 };
 
@@ -56,6 +57,8 @@ struct yoke_scope_opts {
     int64_t timeout_ns;  /* relative deadline; 0: none */
     int64_t deadline_ns; /* absolute deadline; 0: none. With both, the earlier one counts */
     bool shield;         /* outer cancellation is not visible inside */
+    bool late_is_error;  /* if its deadline cuts the body short, close fails with -ETIMEDOUT
+                            ("yoke.TooSlow") in place of 0; trio's fail_after */
 };
 
 /*
@@ -70,7 +73,8 @@ YOKE_API YOKE_MUST_CHECK int yoke_scope_open_at(const struct yoke_site *site,
 
 /*
  * Closes it; `rc` is the result of its body. If the scope was cancelled and the body is unwinding
- * with a Cancelled that goes no further, absorbs it and returns 0. Else returns `rc`, or the code
+ * with a Cancelled that goes no further, absorbs it and returns 0 (or fails, if it is late and that
+ * is an error). Else returns `rc`, or the code
  * of the error in flight if the body returned >= 0 without having handled one. Never blocks.
  */
 YOKE_API YOKE_MUST_CHECK int yoke_scope_close(struct yoke_scope *scope, int rc);

@@ -39,6 +39,57 @@ YK_SIM_TEST(a_deadline_cancels_its_scope_at_that_time_with_a_cause_that_says_so)
     return 0;
 }
 
+static int sleep_long(void *arg)
+{
+    (void)arg;
+    return yoke_sleep_forever();
+}
+
+YK_SIM_TEST(a_late_body_is_an_error_where_that_is_asked_for)
+{
+    struct yoke_scope scope;
+    struct yoke_scope_opts opts = {.name = "brief", .timeout_ns = YOKE_S(1), .late_is_error = true};
+    struct yoke_nursery nursery;
+
+    yk_check_int(yoke_scope_open(&scope, &opts), 0);
+    yk_check_int(yoke_scope_close(&scope, yoke_sleep_forever()), -ETIMEDOUT);
+    yk_check(yoke_scope_cancelled_caught(&scope));
+    yk_check_caught("yoke.TooSlow", "scope \"brief\" was cut short by its deadline");
+    yk_check_int(yoke_nursery_open(&nursery,
+                                   &(struct yoke_nursery_opts){
+                                       .name = "crowd",
+                                       .timeout_ns = YOKE_S(1),
+                                       .late_is_error = true,
+                                   }),
+                 0);
+    yk_check_int(yoke_spawn(&nursery, sleep_long, NULL), 0);
+    yk_check_int(yoke_nursery_close(&nursery, 0), -ETIMEDOUT);
+    yk_check_caught("yoke.TooSlow", "scope \"crowd\" was cut short by its deadline");
+    return 0;
+}
+
+YK_SIM_TEST(only_a_deadline_makes_a_body_late)
+{
+    struct yoke_scope scope;
+    struct yoke_scope_opts opts = {.timeout_ns = YOKE_S(1), .late_is_error = true};
+    int rc;
+
+    yk_check_int(yoke_scope_open(&scope, &opts), 0);
+    yoke_scope_cancel(&scope, "enough");
+    yk_check_int(yoke_scope_close(&scope, yoke_checkpoint()), 0);
+    yk_check_int(yoke_scope_open(&scope, &opts), 0);
+    rc = yoke_sleep_forever();
+    yk_check_int(rc, YOKE_CANCELLED);
+    rc = yoke_raise("test.Bad", EBADF, "bad");
+    yk_check_int(yoke_scope_close(&scope, rc),
+                 -EBADF); /* an error says more than that it is late */
+    yk_check_caught("test.Bad", "bad");
+    yk_check_int(yoke_scope_open(&scope, &opts), 0);
+    yk_check_int(yoke_sleep(YOKE_MS(999)), 0);
+    yk_check_int(yoke_scope_close(&scope, 0), 0);
+    return 0;
+}
+
 YK_SIM_TEST(a_deadline_that_comes_after_the_close_does_nothing)
 {
     struct yoke_scope scope;
@@ -301,6 +352,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_deadline_cancels_its_scope_at_that_time_with_a_cause_that_says_so),
+        cmocka_unit_test(a_late_body_is_an_error_where_that_is_asked_for),
+        cmocka_unit_test(only_a_deadline_makes_a_body_late),
         cmocka_unit_test(a_deadline_that_comes_after_the_close_does_nothing),
         cmocka_unit_test(of_two_deadlines_in_the_options_the_earlier_one_counts),
         cmocka_unit_test(a_timeout_too_long_for_the_clock_never_comes),

@@ -29,6 +29,7 @@ int yoke_nursery_open_at(const struct yoke_site *site, struct yoke_nursery *nurs
     memset((char *)nursery + sizeof nursery->scope, 0, sizeof *nursery - sizeof nursery->scope);
     nursery->magic = NURSERY_OPEN;
     yk_scope_enter(&nursery->scope, task, opts->name, site, opts->shield);
+    nursery->scope.late_is_error = opts->late_is_error;
     return yk_scope_deadlines(&nursery->scope, opts->timeout_ns, opts->deadline_ns);
 }
 
@@ -224,7 +225,11 @@ static int nursery_result(struct yoke_nursery *nursery, struct yk_task *task, in
 
         return rc < 0 ? rc : cancelled_rc;
     }
-    scope->caught = nursery->cancelled_seen && scope->cancel_called;
+    if (nursery->cancelled_seen && scope->cancel_called) {
+        int late_rc = yk_scope_caught(scope);
+
+        rc = late_rc < 0 ? late_rc : rc;
+    }
     return rc;
 }
 

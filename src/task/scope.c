@@ -310,6 +310,7 @@ int yoke_scope_open_at(const struct yoke_site *site, struct yoke_scope *scope,
     if (opts == NULL)
         opts = &defaults;
     yk_scope_enter(scope, task, opts->name, site, opts->shield);
+    scope->late_is_error = opts->late_is_error;
     return yk_scope_deadlines(scope, opts->timeout_ns, opts->deadline_ns);
 }
 
@@ -382,6 +383,15 @@ struct yoke_error *yk_body_failure(struct yk_task *task, const struct yoke_error
     return NULL;
 }
 
+int yk_scope_caught(struct yoke_scope *scope)
+{
+    scope->caught = true;
+    if (!scope->late_is_error || scope->cause->kind != YOKE_CAUSE_DEADLINE)
+        return 0;
+    return yoke_raise_at(scope->site, NULL, "yoke.TooSlow", ETIMEDOUT,
+                         "scope \"%s\" was cut short by its deadline", scope->name);
+}
+
 /*
  * Closing with a Cancelled that nobody has looked at, where it is clear without looking what
  * becomes of it: absorbed here, or passed on as it is. false: it is not clear.
@@ -394,8 +404,7 @@ static bool close_pending(struct yoke_scope *scope, struct yk_task *task, bool v
     if (scope->cancel_called && !visible) {
         yk_scope_leave(scope);
         yk_flight_absorb_pending(&task->locus);
-        scope->caught = true;
-        *ret_rc = 0;
+        *ret_rc = yk_scope_caught(scope);
         return true;
     }
     if (scope->cancel_called || !visible)
@@ -423,15 +432,13 @@ int yoke_scope_close(struct yoke_scope *scope, int rc)
     yk_scope_leave(scope);
     if (failure == NULL && rc == YOKE_CANCELLED && scope->cancel_called && !visible) {
         /* The error in flight since before the scope only suppresses the Cancelled, or is one. */
-        scope->caught = true;
-        return 0;
+        return yk_scope_caught(scope);
     }
     if (failure == NULL)
         return rc;
     if (failure->cancelled && scope->cancel_called && !visible) {
-        scope->caught = true;
         yk_error_absorb(failure);
-        return 0;
+        return yk_scope_caught(scope);
     }
     rc = yk_flight_raise(locus, failure);
     if (locus->in_flight->cancelled && visible) {

@@ -324,6 +324,9 @@ void yk_scope_update(struct yoke_scope *scope);
 void yk_scope_enter(struct yoke_scope *scope, struct yk_task *task, const char *name,
                     const struct yoke_site *site, bool shield);
 void yk_scope_leave(struct yoke_scope *scope);
+
+/* It has caught a Cancelled. Returns what close then gives: 0, or an error for being late. */
+int yk_scope_caught(struct yoke_scope *scope);
 int yk_scope_deadlines(struct yoke_scope *scope, int64_t timeout_ns, int64_t deadline_ns);
 
 /* Misuse unless `scope` is open and the calling task's innermost one. */

@@ -10,10 +10,12 @@
 #include <yoke/common.h>
 #include <yoke/condition.h>
 #include <yoke/context.h>
+#include <yoke/dump.h>
 #include <yoke/error.h>
 #include <yoke/event.h>
 #include <yoke/guest.h>
 #include <yoke/handle.h>
+#include <yoke/instrument.h>
 #include <yoke/io.h>
 #include <yoke/limiter.h>
 #include <yoke/local.h>
@@ -31,5 +33,6 @@
 #include <yoke/subprocess.h>
 #include <yoke/task.h>
 #include <yoke/value.h>
+#include <yoke/watch.h>
 
 #endif

@@ -17,6 +17,7 @@
 #include <yoke/nursery.h>
 #include <yoke/runtime.h>
 #include <yoke/value.h>
+#include <yoke/watch.h>
 
 YOKE_BEGIN
 
@@ -27,16 +28,19 @@ struct yk_actor_child;
 struct yoke_main_opts {
     int argc; /* as given to main; required */
     char **argv;
-    void *arg;        /* for the main function */
-    const char *name; /* of the root actor; NULL: "root" */
+    void *arg;                           /* for the main function */
+    const char *name;                    /* of the root actor; NULL: "root" */
+    const struct yoke_watch_opts *watch; /* to yoke_watch with; NULL: only if YOKE_WATCH or
+                                            YOKE_HOG_MS is in the environment */
 };
 
 /*
  * The main() of a program: runs fn(opts->arg) as the main task of the root actor, with SIGINT and
  * SIGTERM cancelling it with an os cause. Errors that reach it are reported on stderr with the
  * whole chain. Returns the exit status: what fn returned, if 0 to 125; 1 for an error; 128 + n if
- * signal n cancelled it. In a process that was started as an actor it serves instead, and never
- * calls fn. Call it first thing in main.
+ * signal n cancelled it. In a
+ * process that was started as an actor it serves instead, and never calls fn. Call it first thing
+ * in main.
  */
 #define yoke_main(fn, ...) yoke_main_at(YOKE_HERE, (fn), #fn, __VA_ARGS__)
 YOKE_API int yoke_main_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name,

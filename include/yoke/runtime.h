@@ -13,6 +13,7 @@
 YOKE_BEGIN
 
 struct yoke_host;
+struct yoke_instrument;
 
 /* The real world. NULL with an error raised: -EMFILE and the like. */
 YOKE_API YOKE_MUST_CHECK struct yoke_host *yoke_host_linux_new(void);
@@ -29,6 +30,13 @@ struct yoke_run_opts {
     const char *actor_name; /* copied; NULL: "root" */
     bool shuffle;           /* ready tasks run in an order drawn from `seed`, to find races */
     uint64_t seed;
+    const struct yoke_instrument *instrument; /* borrowed; <yoke/instrument.h>; NULL: none */
+    /*
+     * Gets the task tree, as text, when every task is blocked and nothing can wake one; the run is
+     * then cancelled, and fails with "yoke.Deadlock". NULL: the tree goes to stderr.
+     */
+    void (*on_deadlock)(void *arg, const char *tree);
+    void *deadlock_arg;
 };
 
 /*

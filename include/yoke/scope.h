@@ -49,6 +49,7 @@ struct yoke_scope { /* lives in the caller's frame; every field is private */
     bool effective;
     bool caught;
     bool late_is_error;
+    bool nursery;
     struct yoke_cause *later[4];
 };
 

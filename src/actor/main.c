@@ -91,12 +91,28 @@ static int watch_signals(void *arg)
 struct root {
     yoke_task_fn fn;
     void *arg;
+    const struct yoke_main_opts *opts;
 };
+
+/*
+ * Not by default: the death signal of a parent with a second thread comes before getppid() tells of
+ * its death, and the orphan takes it for an ordinary SIGTERM at first.
+ */
+static void watch(const struct yoke_watch_opts *opts)
+{
+    if (opts == NULL && getenv("YOKE_WATCH") == NULL && getenv("YOKE_HOG_MS") == NULL)
+        return;
+    if (yoke_watch(opts) < 0)
+        yoke_clear(); /* a program must not fail because it can't be watched */
+}
 
 static int run_root(void *arg)
 {
     struct root *root = arg;
-    int rc = yoke_start(yk_runtime_current->system, watch_signals, NULL, NULL);
+    int rc;
+
+    watch(root->opts->watch);
+    rc = yoke_start(yk_runtime_current->system, watch_signals, NULL, NULL);
 
     return rc < 0 ? rc : root->fn(root->arg);
 }
@@ -104,7 +120,7 @@ static int run_root(void *arg)
 int yoke_main_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name,
                  const struct yoke_main_opts *opts)
 {
-    struct root root = {.fn = fn, .arg = opts->arg};
+    struct root root = {.fn = fn, .arg = opts->arg, .opts = opts};
     struct yoke_run_opts run = {.actor_name = opts->name};
     int rc;
 
@@ -155,6 +171,7 @@ static int serve_main(void *arg)
 
     if (actor == NULL)
         return -ENOMEM;
+    watch(NULL);
     YK_TEXT_COPY(runtime->actor.uuid, spawned->id.uuid);
     actor->parent_pid = spawned->parent_pid;
     portal = yk_portal_new(actor);

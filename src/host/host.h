@@ -105,6 +105,16 @@ struct yk_host_ops {
 int yk_host_linux_new(struct yoke_host **ret_host);
 int yk_host_sim_new(uint64_t seed, struct yoke_host **ret_host);
 
+/* Whether a simulated clock jumps by itself; moves it on. 0; -EINVAL: not a simulated host. */
+int yk_host_sim_set_autojump(struct yoke_host *host, bool autojump);
+int yk_host_sim_advance(struct yoke_host *host, int64_t duration_ns);
+
+/* A host that passes calls on to `inner`, and fails them when told to. 0 or -ENOMEM. */
+int yk_host_faulty_new(struct yoke_host *inner, struct yoke_host **ret_host);
+
+/* Lets its n-th fallible call from now fail; 0: none. How many were to go before; -EINVAL. */
+int yk_host_faulty_fail(struct yoke_host *faulty, unsigned n, int error);
+
 /* Processors that this process may run on; at least 1. */
 unsigned yk_cpu_count(void);
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,11 +21,12 @@
 
 struct sim_host {
     struct yoke_host host;
-    int64_t now_ns;
+    _Atomic int64_t now_ns; /* written under the mutex */
     struct yk_random random;
     pthread_mutex_t mutex; /* guards `woken`: wake() comes from other threads */
     pthread_cond_t condition;
     bool woken;
+    bool no_autojump;
 };
 
 static struct sim_host *self_of(struct yoke_host *host)
@@ -34,12 +36,12 @@ static struct sim_host *self_of(struct yoke_host *host)
 
 static int64_t sim_now(struct yoke_host *host)
 {
-    return self_of(host)->now_ns;
+    return atomic_load_explicit(&self_of(host)->now_ns, memory_order_relaxed);
 }
 
 static int64_t sim_wall(struct yoke_host *host)
 {
-    return self_of(host)->now_ns;
+    return sim_now(host);
 }
 
 static void sim_entropy(struct yoke_host *host, void *data, size_t size)
@@ -59,6 +61,9 @@ static int sim_poll(struct yoke_host *host, int64_t until_ns, bool external)
     pthread_mutex_lock(&self->mutex);
     if (external) {
         while (!self->woken)
+            pthread_cond_wait(&self->condition, &self->mutex);
+    } else if (self->no_autojump) {
+        while (!self->woken && self->now_ns < until_ns)
             pthread_cond_wait(&self->condition, &self->mutex);
     } else if (!self->woken && until_ns != YOKE_NEVER && until_ns > self->now_ns) {
         self->now_ns = until_ns;
@@ -138,6 +143,34 @@ static const struct yk_host_ops sim_ops = {
     .kill = sim_kill,
     .free = sim_free,
 };
+
+int yk_host_sim_set_autojump(struct yoke_host *host, bool autojump)
+{
+    struct sim_host *self = self_of(host);
+
+    if (host->ops != &sim_ops)
+        return -EINVAL;
+    pthread_mutex_lock(&self->mutex);
+    self->no_autojump = !autojump;
+    pthread_cond_signal(&self->condition);
+    pthread_mutex_unlock(&self->mutex);
+    return 0;
+}
+
+int yk_host_sim_advance(struct yoke_host *host, int64_t duration_ns)
+{
+    struct sim_host *self = self_of(host);
+
+    if (host->ops != &sim_ops || duration_ns < 0)
+        return -EINVAL;
+    pthread_mutex_lock(&self->mutex);
+    if (duration_ns > YOKE_NEVER - self->now_ns)
+        duration_ns = YOKE_NEVER - self->now_ns;
+    self->now_ns += duration_ns;
+    pthread_cond_signal(&self->condition);
+    pthread_mutex_unlock(&self->mutex);
+    return 0;
+}
 
 int yk_host_sim_new(uint64_t seed, struct yoke_host **ret_host)
 {

@@ -366,14 +366,24 @@ static int block(void *arg)
     return yoke_sleep_forever();
 }
 
+/* The tree, with its symbols, would open files that stay open. */
+static void count_deadlocks(void *arg, const char *tree)
+{
+    yk_check(strstr(tree, "block") != NULL);
+    ++*(int *)arg;
+}
+
 static void it_is_a_deadlock_only_when_the_last_handle_is_gone(void **state)
 {
     struct caller caller = {.rc = 0};
     struct yk_left_behind before;
+    int deadlocks = 0;
+    struct yoke_run_opts opts = {.on_deadlock = count_deadlocks, .deadlock_arg = &deadlocks};
 
     (void)state;
     yk_left_behind_note(&before);
-    yk_check_int(yoke_run(block, &caller, NULL), YOKE_EDEADLOCK);
+    yk_check_int(yoke_run(block, &caller, &opts), YOKE_EDEADLOCK);
+    yk_check_int(deadlocks, 1);
     yk_check_int(caller.value, 5);
     yk_check_caught("yoke.Deadlock", NULL);
     join(&caller);

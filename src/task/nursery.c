@@ -30,6 +30,7 @@ int yoke_nursery_open_at(const struct yoke_site *site, struct yoke_nursery *nurs
     nursery->magic = NURSERY_OPEN;
     yk_scope_enter(&nursery->scope, task, opts->name, site, opts->shield);
     nursery->scope.late_is_error = opts->late_is_error;
+    nursery->scope.nursery = true;
     return yk_scope_deadlines(&nursery->scope, opts->timeout_ns, opts->deadline_ns);
 }
 

@@ -196,6 +196,9 @@ static void runtime_init(struct yoke_runtime *runtime, const struct yoke_run_opt
     runtime->shuffle = opts->shuffle;
     runtime->seed = opts->seed;
     runtime->thread = yk_thread_mark();
+    runtime->instrument = opts->instrument;
+    runtime->on_deadlock = opts->on_deadlock;
+    runtime->deadlock_arg = opts->deadlock_arg;
     yk_random_seed(&runtime->random, opts->seed);
     yk_list_init(&runtime->turn_ends);
     yk_list_init(&runtime->blocked_waiters);

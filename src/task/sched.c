@@ -19,6 +19,8 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "task/dump.h"
+#include "task/instrument.h"
 
 enum { PREFETCH_FROM = 64, PREFETCH_AHEAD = 4, PREFETCH_FRAMES = 8, PREFETCH_TASK = 5 };
 
@@ -158,8 +160,10 @@ int yk_park(struct yk_task *task, const char *waiting_for, yk_abort_fn abort, vo
         return yk_deliver(task);
     task->state = YK_TASK_PARKED;
     task->waiting_for = waiting_for;
+    task->since_ns = task->runtime->now_ns;
     task->abort = abort;
     task->abort_arg = arg;
+    yk_event_parked(task);
     switch_away(task, false);
     task->abort = NULL;
     if (task->locus.pending != NULL)
@@ -172,6 +176,7 @@ void yk_wake(struct yk_task *task, int rc)
     yk_assert(task->state == YK_TASK_PARKED);
     task->wake_rc = rc;
     task->abort = NULL;
+    yk_event_woken(task, rc);
     push_ready(task->runtime, task);
 }
 
@@ -236,6 +241,7 @@ static void task_entry(void *arg)
     if (task->locus.hold != NULL)
         yk_misuse(task->site, "hold at", task->locus.hold->site, "task %s ended inside yoke_hold",
                   yk_task_name(task));
+    yk_event_exited(task, rc);
     yk_list_remove(&task->in_scope);
     yk_nursery_child_done(task->nursery, task, rc);
     if (task->kept_cause != NULL)
@@ -286,6 +292,7 @@ int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke
     nursery->child_count++;
     runtime->task_n++;
     push_ready(runtime, task);
+    yk_event_spawned(task);
     *ret_task = task;
     return 0;
 }
@@ -348,6 +355,20 @@ void yk_run_posts(struct yoke_runtime *runtime)
     }
 }
 
+/* A person must see this, whatever becomes of the error: by default it goes to stderr. */
+static void report_deadlock(struct yoke_runtime *runtime)
+{
+    char *tree = yk_dump_text(runtime, YK_DUMP_DEADLOCK_TASKS);
+
+    if (tree == NULL)
+        return; /* no memory: the error still says who waits for what */
+    if (runtime->on_deadlock != NULL)
+        runtime->on_deadlock(runtime->deadlock_arg, tree);
+    else
+        fprintf(stderr, "yoke: every task is blocked for ever\n%s", tree);
+    free(tree);
+}
+
 /* Every task is parked and nothing outside can wake one: says who waits for what, and cancels. */
 static void deadlock(struct yoke_runtime *runtime)
 {
@@ -364,6 +385,7 @@ static void deadlock(struct yoke_runtime *runtime)
         snprintf(reason + used, sizeof reason - used, " %s (%s)", yk_task_name(task),
                  task->waiting_for);
     }
+    report_deadlock(runtime);
     if (runtime->deadlock_reported)
         yk_misuse(NULL, NULL, NULL, "deadlock, and cancelling did not end it: %s", reason);
     runtime->deadlock_reported = true;
@@ -406,11 +428,12 @@ static void poll_world(struct yoke_runtime *runtime)
             until = 0;
         }
     }
+    yk_event_before_io_wait(runtime, until);
     rc = runtime->host->ops->poll(runtime->host, until, awaits_outside(runtime, until));
+    yk_event_after_io_wait(runtime);
     yk_assert(rc == 0);
     runtime->now_valid = false;
-    if (runtime->timers.n > 0)
-        yk_timers_expire(&runtime->timers, yk_now(runtime));
+    yk_timers_expire(&runtime->timers, yk_now(runtime)); /* now_ns also dates what parks */
     if (atomic_load_explicit(&runtime->posts, memory_order_relaxed) != NULL)
         yk_run_posts(runtime);
     if (runtime->ready_n == 0) {
@@ -424,11 +447,16 @@ static void poll_world(struct yoke_runtime *runtime)
 /* Runs a task and its successors, and what they want run on this stack, until the loop's turn. */
 static void run_tasks(struct yoke_runtime *runtime)
 {
-    become(runtime, pop_ready(runtime));
+    struct yk_task *first = pop_ready(runtime);
+
+    become(runtime, first);
+    yk_event_before_step(first);
     while (runtime->current != NULL) {
         void (*fn)(void *arg);
 
         yk_coro_switch(&runtime->loop, &runtime->current->coro, false);
+        if (runtime->current == NULL)
+            yk_event_after_step(first);
         free_dead(runtime);
         fn = runtime->big_stack_fn;
         if (fn != NULL) {
@@ -453,10 +481,15 @@ void yk_sched_on_big_stack(void (*fn)(void *arg), void *arg)
 
 void yk_sched_turn(struct yoke_runtime *runtime)
 {
+    /* With an instrument each step begins and ends here, where it can be told of. */
+    unsigned steps = yk_instrumented(runtime) ? YK_SWITCHES_PER_TURN : 1;
+
     poll_world(runtime);
-    runtime->switches_left = YK_SWITCHES_PER_TURN;
-    if (runtime->ready_n > 0)
+    for (; steps > 0 && runtime->ready_n > 0; steps--) {
+        runtime->turns++;
+        runtime->switches_left = yk_instrumented(runtime) ? 0 : YK_SWITCHES_PER_TURN;
         run_tasks(runtime);
+    }
     end_turn(runtime);
 }
 

@@ -14,9 +14,10 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "task/instrument.h"
 #include "task/task.h"
 
-enum { SCOPE_OPEN = 0x53c09e01, SCOPE_CLOSED = 0x53c09e02 };
+enum { SCOPE_OPEN = YK_SCOPE_OPEN, SCOPE_CLOSED = YK_SCOPE_CLOSED };
 enum {
     VISIBLE_MAX = 32
 }; /* cancelled scopes told by one Cancelled; deeper inner ones are left out */
@@ -60,6 +61,7 @@ int yk_deliver(struct yk_task *task)
     struct yoke_cause *target = target_and_inner(task->scope, inner, &inner_n);
 
     yk_assert(target != NULL);
+    yk_event_cancel_delivered(task, target);
     return yk_raise_cancelled(NULL, target, inner, inner_n);
 }
 
@@ -151,6 +153,7 @@ static void describe(const struct yoke_scope *scope, struct yoke_scope_info *inf
 /* Takes over the reference. */
 static void cancel_scope(struct yoke_scope *scope, struct yoke_cause *cause)
 {
+    yk_event_cancel_requested(scope, cause);
     if (scope->cancel_called) {
         if (scope->later_n < YK_SCOPE_LATER_CAUSES_MAX)
             scope->later[scope->later_n++] = cause;

@@ -24,6 +24,7 @@
 enum yk_task_state { YK_TASK_READY = 1, YK_TASK_RUNNING, YK_TASK_PARKED, YK_TASK_DONE };
 
 struct yk_task;
+struct yoke_instrument;
 
 /*
  * Called when a parked task is to be cancelled. true: the wait is undone and had no effect; the
@@ -53,6 +54,7 @@ struct yk_task { /* at the top of its own stack */
     yk_abort_fn abort;
     void *abort_arg;
     const char *waiting_for; /* static text while parked */
+    int64_t since_ns;        /* when it parked, by the clock of that turn */
     int wake_rc;
     void *wake_data; /* for the waker and the wait; no meaning here */
     yoke_task_fn fn;
@@ -88,6 +90,7 @@ enum yk_slot {
     YK_SLOT_LOOKUPS,
     YK_SLOT_SIGNALS,
     YK_SLOT_ACTOR,
+    YK_SLOT_WATCH,
     YK_SLOTS,
 };
 
@@ -98,6 +101,9 @@ struct yk_program {
     const char *name;
     const struct yoke_site *site;
 };
+
+/* What scope->magic says; checked also by who looks at scopes from outside. */
+enum { YK_SCOPE_OPEN = 0x53c09e01, YK_SCOPE_CLOSED = 0x53c09e02 };
 
 struct yoke_runtime {
     struct yoke_host *host;
@@ -110,6 +116,7 @@ struct yoke_runtime {
     size_t ready_first;
     size_t ready_n;
     unsigned switches_left;
+    uint64_t turns; /* with switches_left: changes whenever another task gets the thread */
     bool now_valid;
     int64_t now_ns;
     struct yk_timers timers;
@@ -129,8 +136,11 @@ struct yoke_runtime {
     const void *thread;              /* yk_thread_mark() of its thread */
     bool deadlock_reported;
     bool guest; /* its polls do not wait, and there is no deadlock: see guest.c */
-    struct yoke_cause *early_cancel; /* asked for before `main` was there; owned */
-    struct yoke_error *result;       /* of the init task */
+    struct yoke_cause *early_cancel;                  /* asked for before `main` was there; owned */
+    void (*on_deadlock)(void *arg, const char *tree); /* NULL: it goes to stderr */
+    void *deadlock_arg;
+    const struct yoke_instrument *instrument; /* or NULL */
+    struct yoke_error *result;                /* of the init task */
     int result_rc;
     struct yk_task *dead;        /* ended, its stack not yet given back */
     struct yoke_nursery root;    /* of the init task, which owns the two below */

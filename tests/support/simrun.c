@@ -21,7 +21,20 @@
 enum { PRINTED_MAX = 20 }; /* failed checks shown: a loop must not flood the log */
 
 static atomic_uint failed;
+static char *deadlock_tree; /* of the last one; kept for the life of the process */
 static _Atomic uint64_t seed_now;
+
+static void keep_tree(void *arg, const char *tree)
+{
+    (void)arg;
+    free(deadlock_tree);
+    deadlock_tree = strdup(tree);
+}
+
+const char *yk_sim_deadlock_tree(void)
+{
+    return deadlock_tree == NULL ? "" : deadlock_tree;
+}
 
 uint64_t yk_sim_seed(void)
 {
@@ -96,7 +109,11 @@ struct program {
 
 static void run_world(const struct program *program, const struct yk_sim *sim, uint64_t seed)
 {
-    struct yoke_run_opts opts = {.shuffle = !sim->in_order, .seed = seed};
+    struct yoke_run_opts opts = {
+        .shuffle = !sim->in_order,
+        .seed = seed,
+        .on_deadlock = keep_tree,
+    };
     struct yoke_error_stats before, after;
     int rc;
 

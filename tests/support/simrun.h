@@ -58,6 +58,9 @@ void yk_check_int_at(const char *file, int line, const char *what, long long act
 void yk_check_text_at(const char *file, int line, const char *what, const char *actual,
                       const char *expected);
 
+/* The task tree of the last deadlock of a run; "" before. Valid until the next one. */
+const char *yk_sim_deadlock_tree(void);
+
 /* How many checks have failed so far; threads of one test share the count. */
 unsigned yk_checks_failed(void);
 

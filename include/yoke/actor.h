@@ -36,7 +36,8 @@ struct yoke_main_opts {
 
 /*
  * The main() of a program: runs fn(opts->arg) as the main task of the root actor, with SIGINT and
- * SIGTERM cancelling it with an os cause. Errors that reach it are reported on stderr with the
+ * SIGTERM cancelling it with an os cause, and SIGUSR1, unless the program has a handler or receiver
+ * for it, printing the task tree on stderr. Errors that reach it are reported on stderr with the
  * whole chain. Returns the exit status: what fn returned, if 0 to 125; 1 for an error; 128 + n if
  * signal n cancelled it. In a
  * process that was started as an actor it serves instead, and never calls fn. Call it first thing

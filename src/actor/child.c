@@ -123,7 +123,7 @@ static int spawn_with(struct yk_actor_child *child, int fd)
         .argv = argv,
         .fds = &(struct yk_spawn_fd){.fd = fd, .as = CHILD_FD},
         .fds_n = 1,
-        .death_signal = SIGTERM, /* until it has asked for it itself */
+        .death_signal = YK_DEATH_SIGNAL, /* until it has asked for it itself */
     };
     int rc;
 

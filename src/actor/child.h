@@ -3,7 +3,15 @@
 #ifndef YK_ACTOR_CHILD_H
 #define YK_ACTOR_CHILD_H
 
+#include <signal.h>
+
 #include "actor/actor.h"
+
+/*
+ * What the kernel sends an actor when its parent is gone: one of its own, since it comes for each
+ * thread of the parent that ends before the last, which is no reason to end.
+ */
+#define YK_DEATH_SIGNAL (SIGRTMAX - 3)
 
 struct yk_actor_child {
     struct yk_list in_nursery;

@@ -3,8 +3,8 @@
  * The program's ends: yoke_main for a root, yoke_serve_if_spawned for a process that was started
  * as an actor. Both watch SIGINT and SIGTERM; the actor also watches its parent.
  *
- * No orphans: an actor learns of its parent's death by the end of its link and by a death signal
- * (SIGTERM). It then cancels itself in order; but the signal handler has armed a kernel timer
+ * No orphans: an actor learns of its parent's death by the end of its link and by a death signal of
+ * the kernel. It then cancels itself in order; but the signal handler has armed a kernel timer
  * before, which kills the process if it has not ended within YK_ORPHAN_NS, even if it is stuck in
  * code that never returns to the runtime.
  *
@@ -19,9 +19,10 @@
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
+#include <yoke/dump.h>
 #include <yoke/io.h>
 
-#include "actor/actor.h"
+#include "actor/child.h"
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/text.h"
@@ -37,15 +38,39 @@ struct spawned {
 /* Set once before any task runs, and read by the signal handler. */
 static int32_t expected_parent;
 static timer_t orphan_timer;
+static timer_t look_again_timer;
 
-/* In a signal handler. */
-static void check_parent(int number)
+/* Of the signal handler. */
+static volatile sig_atomic_t orphan_timer_armed;
+static volatile sig_atomic_t looks;
+
+static bool is_orphan(void)
 {
-    struct itimerspec bound = {.it_value = {.tv_sec = YK_ORPHAN_NS / 1000000000}};
+    return expected_parent != 0 && getppid() != expected_parent;
+}
 
-    (void)number;
-    if (expected_parent != 0 && getppid() != expected_parent)
-        timer_settime(orphan_timer, 0, &bound, NULL);
+/*
+ * In a signal handler. While a parent with several threads is being killed, the death signal comes
+ * when the first of them ends, and the parent is still there: it is looked after some times more.
+ */
+static void check_parent(int number, const siginfo_t *info)
+{
+    static const struct itimerspec bound = {.it_value = {.tv_sec = YK_ORPHAN_NS / 1000000000}};
+    static const long after_ms[] = {5, 50, 500};
+
+    if (is_orphan()) {
+        if (!orphan_timer_armed)
+            timer_settime(orphan_timer, 0, &bound, NULL);
+        orphan_timer_armed = 1;
+    } else if (expected_parent != 0 && number == YK_DEATH_SIGNAL) {
+        if (info->si_code != SI_TIMER)
+            looks = 0;
+        if (looks < 3) {
+            struct itimerspec wait = {.it_value = {.tv_nsec = after_ms[looks++] * 1000000}};
+
+            timer_settime(look_again_timer, 0, &wait, NULL);
+        }
+    }
 }
 
 static void cancel_program(struct yoke_runtime *runtime, enum yoke_cause_kind kind,
@@ -65,25 +90,42 @@ static void cancel_program(struct yoke_runtime *runtime, enum yoke_cause_kind ki
     yoke_cause_unref(cause);
 }
 
+static bool watched; /* by a thread, which then is to do what its options say */
+
+/* SIGUSR1 shows the task tree, unless the program has a use of its own for it. */
+static bool may_dump(void)
+{
+    struct sigaction action;
+
+    return !watched && sigaction(SIGUSR1, NULL, &action) == 0 && action.sa_handler == SIG_DFL;
+}
+
+static void signal_came(struct yoke_runtime *runtime, const struct yoke_signal_info *info)
+{
+    bool root = expected_parent == 0;
+
+    if (is_orphan())
+        cancel_program(runtime, YOKE_CAUSE_PARENT_LOST, NULL);
+    else if (info->number == SIGUSR1 && yk_signal_receivers(SIGUSR1) == 1)
+        (void)yoke_dump(stderr, 0); /* a stream that is gone is no reason to end */
+    else if (info->number == SIGTERM || (info->number == SIGINT && (root || info->pid != 0)))
+        cancel_program(runtime, YOKE_CAUSE_SIGNAL, info);
+}
+
 static int watch_signals(void *arg)
 {
-    static const int numbers[] = {SIGINT, SIGTERM};
+    int numbers[] = {SIGINT, SIGTERM, YK_DEATH_SIGNAL, SIGUSR1};
     struct yoke_runtime *runtime = yk_runtime_current;
     struct yoke_signals signals;
     struct yoke_signal_info info;
-    bool root = expected_parent == 0;
-    int rc = yoke_signals_open(&signals, numbers, 2);
+    int rc = yoke_signals_open(&signals, numbers, may_dump() ? 4 : 3);
 
     (void)arg;
     if (rc < 0)
         return rc;
     rc = yoke_started(NULL);
-    while (rc == 0 && (rc = yoke_signals_wait(&signals, &info)) == 0) {
-        if (!root && getppid() != expected_parent)
-            cancel_program(runtime, YOKE_CAUSE_PARENT_LOST, NULL);
-        else if (root || info.number != SIGINT || info.pid != 0)
-            cancel_program(runtime, YOKE_CAUSE_SIGNAL, &info);
-    }
+    while (rc == 0 && (rc = yoke_signals_wait(&signals, &info)) == 0)
+        signal_came(runtime, &info);
     yoke_signals_close(&signals);
     return rc;
 }
@@ -94,14 +136,12 @@ struct root {
     const struct yoke_main_opts *opts;
 };
 
-/*
- * Not by default: the death signal of a parent with a second thread comes before getppid() tells of
- * its death, and the orphan takes it for an ordinary SIGTERM at first.
- */
+/* Not by default: it takes a thread. Only a program whose tasks hog its own needs it. */
 static void watch(const struct yoke_watch_opts *opts)
 {
     if (opts == NULL && getenv("YOKE_WATCH") == NULL && getenv("YOKE_HOG_MS") == NULL)
         return;
+    watched = true;
     if (yoke_watch(opts) < 0)
         yoke_clear(); /* a program must not fail because it can't be watched */
 }
@@ -155,7 +195,7 @@ static int parent_link(void *arg)
         yk_error_settle(lost); /* whoever it concerns is cancelled for it, and told */
         yk_portal_lost(portal, lost);
         cancel_program(runtime, YOKE_CAUSE_PARENT_LOST, NULL);
-        check_parent(0);
+        check_parent(0, NULL);
         yoke_scope_cancel(&nursery.scope, "the link has ended");
     }
     return yoke_nursery_close(&nursery, rc);
@@ -246,14 +286,17 @@ static void watch_parent(const struct spawned *spawned)
     memset(&event, 0, sizeof event);
     event.sigev_notify = SIGEV_SIGNAL;
     event.sigev_signo = SIGKILL;
-    if (timer_create(CLOCK_MONOTONIC, &event, &orphan_timer) < 0) {
+    if (timer_create(CLOCK_MONOTONIC, &event, &orphan_timer) == 0)
+        event.sigev_signo = YK_DEATH_SIGNAL;
+    if (event.sigev_signo == SIGKILL ||
+        timer_create(CLOCK_MONOTONIC, &event, &look_again_timer) < 0) {
         dprintf(2, "yoke: timer_create: %m\n");
         _exit(1);
     }
     expected_parent = spawned->parent_pid;
     yk_signal_early = check_parent;
     prctl(PR_SET_NAME, spawned->id.name);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    prctl(PR_SET_PDEATHSIG, YK_DEATH_SIGNAL);
     if (getppid() != spawned->parent_pid)
         _exit(0); /* it died before we could ask for the death signal */
 }

@@ -530,6 +530,7 @@ static void run_on_small_stack(void *(*fn)(void *), void *arg)
 {
     pthread_attr_t attributes;
     pthread_t thread;
+    size_t size;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     enum { STACK = 4 * SMALL_STACK };
@@ -543,7 +544,9 @@ static void run_on_small_stack(void *(*fn)(void *), void *arg)
     enum { STACK = SMALL_STACK };
 #endif
     assert_int_equal(pthread_attr_init(&attributes), 0);
-    assert_int_equal(pthread_attr_setstacksize(&attributes, STACK), 0);
+    /* Some systems want more. */
+    size = STACK < PTHREAD_STACK_MIN ? (size_t)PTHREAD_STACK_MIN : (size_t)STACK;
+    assert_int_equal(pthread_attr_setstacksize(&attributes, size), 0);
     assert_int_equal(pthread_create(&thread, &attributes, fn, arg), 0);
     assert_int_equal(pthread_join(thread, NULL), 0);
     pthread_attr_destroy(&attributes);

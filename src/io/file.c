@@ -24,6 +24,7 @@
 #include "base/limits.h"
 #include "base/memory.h"
 #include "io/conn.h"
+#include "io/vector.h"
 
 struct file_conn {
     struct yoke_conn conn;
@@ -96,7 +97,7 @@ static ssize_t read_at(struct yoke_conn *conn, void *buffer, size_t size, int64_
     ssize_t n = -1;
 
     if (!self->no_nowait) {
-        n = preadv2(job.number, &bytes, 1, offset, RWF_NOWAIT);
+        n = yk_preadv2(job.number, &bytes, 1, offset, RWF_NOWAIT);
         self->no_nowait = n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS);
     }
     /* Any error is met again by the thread, which tells it. */
@@ -375,7 +376,7 @@ static void open_run(struct look *job)
 int yoke_file_open(const char *path, int flags, mode_t mode, struct yoke_conn **ret_file)
 {
     struct yk_task *task = yk_task_self("yoke_file_open");
-    bool changes = (flags & (O_CREAT | O_TRUNC | __O_TMPFILE)) != 0;
+    bool changes = (flags & (O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY))) != 0;
     struct look *job;
     int rc = yk_check_cancelled(task);
 

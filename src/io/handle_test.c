@@ -366,7 +366,6 @@ static int block(void *arg)
     return yoke_sleep_forever();
 }
 
-/* The tree, with its symbols, would open files that stay open. */
 static void count_deadlocks(void *arg, const char *tree)
 {
     yk_check(strstr(tree, "block") != NULL);
@@ -381,12 +380,15 @@ static void it_is_a_deadlock_only_when_the_last_handle_is_gone(void **state)
     struct yoke_run_opts opts = {.on_deadlock = count_deadlocks, .deadlock_arg = &deadlocks};
 
     (void)state;
-    yk_left_behind_note(&before);
-    yk_check_int(yoke_run(block, &caller, &opts), YOKE_EDEADLOCK);
-    yk_check_int(deadlocks, 1);
-    yk_check_int(caller.value, 5);
-    yk_check_caught("yoke.Deadlock", NULL);
-    join(&caller);
+    for (int round = 1; round <= 2; round++) { /* in the first, symbol lookup opens its files */
+        caller = (struct caller){.rc = 0};
+        yk_left_behind_note(&before);
+        yk_check_int(yoke_run(block, &caller, &opts), YOKE_EDEADLOCK);
+        yk_check_int(deadlocks, round);
+        yk_check_int(caller.value, 5);
+        yk_check_caught("yoke.Deadlock", NULL);
+        join(&caller);
+    }
     yk_left_behind_check(&before);
 }
 

@@ -25,10 +25,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "io/conn.h"
-
-#ifndef RWF_NOSIGNAL
-#define RWF_NOSIGNAL 0x00000100
-#endif
+#include "io/vector.h"
 
 static ssize_t write_blocking_sigpipe(int number, const void *data, size_t size)
 {
@@ -61,7 +58,7 @@ static ssize_t write_quietly(int number, const void *data, size_t size)
 
     if (no_flag)
         return write_blocking_sigpipe(number, data, size);
-    n = pwritev2(number, &bytes, 1, -1, RWF_NOSIGNAL);
+    n = yk_pwritev2(number, &bytes, 1, -1, RWF_NOSIGNAL);
     if (n < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS)) {
         no_flag = true;
         return write_blocking_sigpipe(number, data, size);

@@ -17,8 +17,8 @@
 enum { ATTEMPTS_MAX = 8 };
 
 struct plan {
-    int64_t ms; /* it takes; 0: none; < 0: for ever */
-    int code;   /* 0: connects */
+    int64_t ms = 0; /* it takes; 0: none; < 0: for ever */
+    int code;       /* 0: connects */
 };
 
 struct scenario {

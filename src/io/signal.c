@@ -47,7 +47,17 @@ struct signal_source {
     struct yk_list receivers;
 };
 
-void (*yk_signal_early)(int number);
+void (*yk_signal_early)(int number, const siginfo_t *info);
+
+unsigned yk_signal_receivers(int number)
+{
+    unsigned users;
+
+    pthread_mutex_lock(&table_mutex);
+    users = table[number].users;
+    pthread_mutex_unlock(&table_mutex);
+    return users;
+}
 
 static void handler(int number, siginfo_t *info, void *context)
 {
@@ -59,7 +69,7 @@ static void handler(int number, siginfo_t *info, void *context)
     atomic_fetch_add(&handling, 1);
     fd = atomic_load(&table[number].write_fd);
     if (yk_signal_early != NULL)
-        yk_signal_early(number);
+        yk_signal_early(number, info);
     memset(&signal, 0, sizeof signal);
     signal.number = number;
     /* Sent by a process; other codes have something else in the place of its pid. */

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <yoke/io.h>
 #include <yoke/task.h>
 
 #include "../tests/support/actors.h"
@@ -149,9 +150,16 @@ YOKE_ENDPOINT("kill:grow", grow);
 /* The root of a tree of 1 + 3 + 9 processes; never ends by itself. */
 struct tree {
     const char *first; /* what the first leaf of the first actor does */
+    bool threads;      /* the root has some */
     bool top;          /* the first actor does it itself, in place of growing leaves */
     int fd;            /* told when the tree is up */
 };
+
+static int do_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
 
 static int root_of_tree(void *arg)
 {
@@ -160,6 +168,8 @@ static int root_of_tree(void *arg)
     struct yoke_context contexts[FANOUT];
     int rc = yoke_actor_nursery_open(&nursery, NULL);
 
+    if (rc == 0 && tree->threads)
+        rc = yoke_thread_run(do_nothing, NULL, NULL);
     if (rc == 0)
         rc = start_actors(&nursery, contexts, "kill:grow", tree->top ? tree->first : "kill:grow",
                           YOKE_MAP({"first", yoke_str(tree->first)}));
@@ -269,6 +279,27 @@ static void killing_the_root_ends_a_leaf_that_is_shielded(void **state)
 
     (void)state;
     assert_int_equal(kill(root, SIGKILL), 0);
+    assert_true(reap_all(GONE_S).all);
+}
+
+/* Its death signal comes with the first thread that ends, when the process is still there. */
+static void killing_a_root_with_threads_ends_a_leaf_that_is_stuck(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(kill(start_tree_with("--root-with-threads", "kill:stay_in_loop"), SIGKILL),
+                         0);
+        assert_true(reap_all(GONE_S).all);
+    }
+}
+
+/* The one that is stuck is the root's own child, which nobody but itself and the kernel can end. */
+static void killing_a_root_with_threads_ends_its_child_that_is_stuck(void **state)
+{
+    (void)state;
+    assert_int_equal(kill(start_tree_with("--root-with-threads-over-one", "kill:stay_in_loop"),
+                          SIGKILL),
+                     0);
     assert_true(reap_all(GONE_S).all);
 }
 
@@ -562,6 +593,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(killing_the_root_ends_the_tree_in_order),
         cmocka_unit_test(killing_the_root_ends_a_leaf_that_is_stuck),
         cmocka_unit_test(killing_the_root_ends_a_leaf_that_is_shielded),
+        cmocka_unit_test(killing_a_root_with_threads_ends_a_leaf_that_is_stuck),
+        cmocka_unit_test(killing_a_root_with_threads_ends_its_child_that_is_stuck),
         cmocka_unit_test(killing_the_root_ends_a_leaf_that_is_stopped),
         cmocka_unit_test(a_stopped_orphan_ends_when_it_continues),
         cmocka_unit_test(a_signal_to_the_root_ends_the_tree_and_all_are_reaped_by_it),
@@ -586,7 +619,8 @@ int main(int argc, char **argv)
     if (argc == 4 && strncmp(argv[1], "--root", strlen("--root")) == 0) {
         tree = (struct tree){
             .first = argv[2],
-            .top = strcmp(argv[1], "--root-of-one-that-stops") == 0,
+            .threads = strstr(argv[1], "with-threads") != NULL,
+            .top = strstr(argv[1], "one") != NULL,
             .fd = atoi(argv[3]),
         };
         return yoke_main(root_of_tree,

@@ -15,9 +15,7 @@
 #include "devx/freeze.h"
 
 #include <errno.h>
-#include <execinfo.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -25,10 +23,18 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
-
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
-enum { UNWINDER_IS_SAFE = 1 };
+#if __has_include(<linux/futex.h>)
+#include <linux/futex.h>
 #else
+#define FUTEX_WAIT_PRIVATE 128
+#define FUTEX_WAKE_PRIVATE 129
+#endif
+
+#ifdef __GLIBC__
+#include <execinfo.h>
+enum { UNWINDER_IS_SAFE = __GLIBC_PREREQ(2, 35) };
+#else
+#define backtrace(frames, n) ((void)(frames), 0) /* frame pointers have to do */
 enum { UNWINDER_IS_SAFE = 0 };
 #endif
 

@@ -5,6 +5,8 @@
  */
 #include "error/test_support.h"
 
+#include <limits.h>
+
 #include <sched.h>
 
 #include "base/random.h"

@@ -17,8 +17,8 @@
 enum { ATTEMPTS_MAX = 8 };
 
 struct plan {
-    int64_t ms = 0; /* it takes; 0: none; < 0: for ever */
-    int code;       /* 0: connects */
+    int64_t ms; /* it takes; 0: none; < 0: for ever */
+    int code;   /* 0: connects */
 };
 
 struct scenario {
@@ -169,7 +169,7 @@ YK_SIM_TEST(a_race_that_is_cancelled_ends_all_attempts_and_keeps_nothing)
 {
     struct scenario scenario;
     struct yoke_scope scope;
-    int64_t ms;
+    int64_t ms = 0;
     int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){.timeout_ns = YOKE_MS(600)});
 
     if (rc == 0)

@@ -110,7 +110,7 @@ static int starts(long n)
 static int start_value(double *ret)
 {
     double ns = 0;
-    int rc = bench_in_runtime(starts, STARTS, &ns);
+    int rc = bench_in_runtime_wall(starts, STARTS, &ns);
 
     *ret = ns / 1e3;
     return rc;

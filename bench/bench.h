@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BENCH_REPETITIONS = 7 };
+enum { BENCH_REPETITIONS = 7, BENCH_PEERS = 4 };
 
 struct bench_case {
     const char *name;
@@ -27,6 +27,10 @@ struct bench_case {
 extern const struct bench_case bench_task_cases[];
 extern const struct bench_case bench_channel_cases[];
 extern const struct bench_case bench_echo_cases[];
+extern const struct bench_case bench_wait_cases[];
+extern const struct bench_case bench_crowd_cases[];
+extern const struct bench_case bench_million_cases[];   /* seconds each */
+extern const struct bench_case bench_footprint_cases[]; /* the same, and do not vary */
 extern const struct bench_case bench_actor_cases[];
 
 /* The repetitions of one sampler. */
@@ -41,9 +45,12 @@ struct bench_result {
     struct bench_samples value;
     struct bench_samples floor;
     double ratio; /* how many times the value is worse than the floor */
+    struct bench_samples peers[BENCH_PEERS];
+    bool peer_has[BENCH_PEERS]; /* the case */
 };
 
 int64_t bench_now(void); /* monotonic, ns */
+int64_t bench_cpu(void); /* spent by all threads of this process and the kernel for them, ns */
 
 /* Keeps the compiler from leaving out what makes `p` or what it points to. */
 static inline void bench_keep(const void *p)
@@ -52,8 +59,9 @@ static inline void bench_keep(const void *p)
 }
 
 /*
- * Times operation(n) after operation(n / 8 + 1): ns per one of n. The first runs both as the main
- * task of a runtime of its own, the second on the thread's own stack. Negative: what it returned.
+ * Times operation(n) after operation(n / 8 + 1): ns of bench_cpu per one of n, since other work on
+ * the machine does not count there. The first runs both as the main task of a runtime of its own,
+ * the second on the thread's own stack. Negative: what it returned.
  */
 int bench_in_runtime(int (*operation)(long n), long n, double *ret_ns);
 int bench_plain(int (*operation)(long n), long n, double *ret_ns);
@@ -61,16 +69,30 @@ int bench_plain(int (*operation)(long n), long n, double *ret_ns);
 /* The median and the spread of n > 0 numbers, which get sorted. */
 struct bench_samples bench_median(double *samples, size_t n);
 
+/* The same by bench_now, for what several processes do together. */
+int bench_in_runtime_wall(int (*operation)(long n), long n, double *ret_ns);
+int bench_plain_wall(int (*operation)(long n), long n, double *ret_ns);
+
 /* Floors made of bare coroutines: no scheduler, no scopes. coroutine.c */
-int bench_raw_switch(double *ret_ns);     /* one switch */
-int bench_raw_spawn_1(double *ret_ns);    /* init, switch, switch back, on one stack */
-int bench_raw_spawn_1000(double *ret_ns); /* the same on 1000 stacks in turn */
-int bench_raw_resume_20k(double *ret_ms); /* 20,000 parked coroutines run to their end */
+int bench_raw_switch(double *ret_ns);      /* one switch */
+int bench_raw_spawn_1(double *ret_ns);     /* init, switch, switch back, on one stack */
+int bench_raw_spawn_1000(double *ret_ns);  /* the same on 1000 stacks in turn */
+int bench_raw_resume_20k(double *ret_ms);  /* 20,000 parked coroutines run to their end */
+int bench_raw_resume_100k(double *ret_ms); /* 100,000 */
+int bench_raw_rounds_10k(double *ret_ns);  /* one of 10,000 parked coroutines resumed, and back */
 
 /* Floors made of bare processes: system calls only. process.c */
 int bench_raw_round_trip(double *ret_us);     /* 64 bytes there and back on a socketpair */
 int bench_raw_start(double *ret_us);          /* an empty program: spawned, first byte, reaped */
 int bench_raw_kill_8(double *ret_ms);         /* 8 idle processes killed and reaped */
 int bench_raw_stream(double *ret_per_second); /* messages of 64 bytes, one way */
+
+/*
+ * Programs that do the same by other libraries, DIRECTORY/NAME CASE, each run one repetition, whose
+ * result they print. peers.c
+ */
+extern const char *const bench_peer_names[BENCH_PEERS];
+/* 1 measured; 0 it has no such case, or is not there; -errno. */
+int bench_peer(const char *directory, const char *peer, const char *name, double *ret);
 
 #endif

@@ -13,7 +13,8 @@
 #include "task/coro.h"
 #include "task/stack.h"
 
-enum { SWITCHES = 4000000, SPAWNS = 1000000, MANY = 1000, PARKED = 20000 };
+enum { SWITCHES = 4000000, SPAWNS = 1000000, MANY = 1000, ROUNDS = 20 };
+enum { ROUND_FIBERS = 10000 };
 
 struct fiber {
     struct yk_coro coro;
@@ -137,23 +138,61 @@ int bench_raw_spawn_1000(double *ret_ns)
     return raw_spawn(MANY, ret_ns);
 }
 
-int bench_raw_resume_20k(double *ret_ms)
+/* n coroutines that have been entered and are parked. */
+static int open_parked(long n, void (*entry)(void *arg))
 {
-    int rc = open_fibers(PARKED);
-    int64_t begin;
+    int rc = open_fibers((size_t)n);
+
+    for (size_t i = 0; i < fiber_n; i++) {
+        fibers[i].parks = true;
+        start(&fibers[i], entry);
+    }
+    return rc;
+}
+
+static int raw_resume(long n, double *ret_ms)
+{
+    int rc = open_parked(n, run_once);
+    int64_t begin = bench_cpu();
 
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < fiber_n; i++) {
-        fibers[i].parks = true;
-        start(&fibers[i], run_once);
-    }
-    begin = bench_now();
-    for (size_t i = 0; i < fiber_n; i++) {
         yk_coro_switch(&driver, &fibers[i].coro, false);
         yk_coro_fini(&fibers[i].coro);
     }
-    *ret_ms = (double)(bench_now() - begin) / 1e6;
+    *ret_ms = (double)(bench_cpu() - begin) / 1e6;
     close_fibers();
     return 0;
+}
+
+int bench_raw_resume_20k(double *ret_ms)
+{
+    return raw_resume(20000, ret_ms);
+}
+
+int bench_raw_resume_100k(double *ret_ms)
+{
+    return raw_resume(100000, ret_ms);
+}
+
+static int rounds(long n)
+{
+    for (long i = 0; i < n; i += ROUND_FIBERS)
+        for (size_t k = 0; k < fiber_n; k++)
+            yk_coro_switch(&driver, &fibers[k].coro, false);
+    return 0;
+}
+
+int bench_raw_rounds_10k(double *ret_ns)
+{
+    int rc = open_parked(ROUND_FIBERS, switch_back_for_ever);
+
+    if (rc < 0)
+        return rc;
+    rc = bench_plain(rounds, (long)ROUNDS * ROUND_FIBERS, ret_ns);
+    for (size_t i = 0; i < fiber_n; i++)
+        yk_coro_fini(&fibers[i].coro);
+    close_fibers();
+    return rc;
 }

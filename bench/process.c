@@ -143,7 +143,7 @@ int bench_raw_round_trip(double *ret_us)
     if (rc < 0)
         return rc;
     round_trip_fd = peer.fd;
-    rc = bench_plain(round_trips, ROUND_TRIPS, &ns);
+    rc = bench_plain_wall(round_trips, ROUND_TRIPS, &ns);
     ended = close_peer(&peer);
     *ret_us = ns / 1e3;
     return rc < 0 ? rc : ended;
@@ -224,7 +224,7 @@ static int starts(long n)
 int bench_raw_start(double *ret_us)
 {
     double ns = 0;
-    int rc = bench_plain(starts, STARTS, &ns);
+    int rc = bench_plain_wall(starts, STARTS, &ns);
 
     *ret_us = ns / 1e3;
     return rc;

@@ -26,7 +26,7 @@ struct yk_task;
 /* Private part of a scope and a sleep: its place among the runtime's timers. */
 struct yk_timer {
     int64_t deadline_ns;
-    size_t place; /* in the heap, from 1; 0: not armed */
+    size_t place; /* its slot beside the heap, from 1; 0: not armed */
     void (*expired)(struct yk_timer *timer);
 };
 

@@ -144,6 +144,31 @@ static void stacks_do_not_overlap_and_the_last_to_come_back_is_the_first_to_go_o
     yk_stacks_fini(&stacks);
 }
 
+enum { THOUSANDS = 3000 };
+
+static void thousands_of_stacks_go_out_again_before_a_new_one_is_made(void **state)
+{
+    static char *lows[THOUSANDS], *highs[THOUSANDS];
+    struct yk_stacks stacks;
+    char *low, *high;
+
+    (void)state;
+    yk_stacks_init(&stacks);
+    for (size_t i = 0; i < THOUSANDS; i++)
+        assert_int_equal(yk_stack_get(&stacks, &lows[i], &highs[i]), 0);
+    for (size_t i = 0; i < THOUSANDS; i++)
+        yk_stack_put(&stacks, lows[i], highs[i]);
+    for (size_t i = THOUSANDS; i > 0; i--) {
+        assert_int_equal(yk_stack_get(&stacks, &low, &high), 0);
+        assert_ptr_equal(low, lows[i - 1]);
+        assert_ptr_equal(high, highs[i - 1]);
+    }
+    assert_int_equal(stacks.free_n, 0);
+    for (size_t i = 0; i < THOUSANDS; i++)
+        yk_stack_put(&stacks, lows[i], highs[i]);
+    yk_stacks_fini(&stacks);
+}
+
 /* The page under a stack, in a child process that must not live to say so. */
 static void a_stack_that_overflows_hits_its_guard_page(void **state)
 {
@@ -179,6 +204,7 @@ int main(void)
         cmocka_unit_test(a_switch_keeps_what_a_function_has_in_registers),
         cmocka_unit_test(a_stack_is_aligned_wherever_its_top_is),
         cmocka_unit_test(stacks_do_not_overlap_and_the_last_to_come_back_is_the_first_to_go_out),
+        cmocka_unit_test(thousands_of_stacks_go_out_again_before_a_new_one_is_made),
         cmocka_unit_test(a_stack_that_overflows_hits_its_guard_page),
     };
 

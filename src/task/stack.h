@@ -11,11 +11,18 @@
 
 struct yk_slab;
 
+struct yk_free_stack {
+    const char *low;
+    char *high;
+};
+
 struct yk_stacks {
     struct yk_slab *slabs;
-    void *free; /* chain through the top word of each free stack */
+    struct yk_free_stack *free; /* the last one is handed out first */
     size_t free_n;
-    size_t stack_size; /* with its guard page */
+    size_t free_capacity; /* at least as many as there are stacks in all slabs */
+    size_t stack_n;       /* in all slabs */
+    size_t stack_size;    /* with its guard page */
     size_t page_size;
     bool guard_install; /* the kernel has MADV_GUARD_INSTALL (6.13) */
     bool guard_known;   /* and it was seen to work */

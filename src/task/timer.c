@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 4-ary heap. `place` of a timer is its index plus one; zero means not armed. Equal deadlines
- * expire in no particular order. Callbacks may arm and disarm timers. The entry at the top is never
- * dead, so that an empty heap has no entries and the next deadline is that of a timer.
+ * 4-ary heap. `place` of a timer is its slot, which stays the same while it is armed; the slot
+ * knows the entry. Equal deadlines expire in no particular order. Callbacks may arm and disarm
+ * timers. The entry at the top is never dead, so that an empty heap has no entries and the next
+ * deadline is that of a timer.
  */
 #include "task/timer.h"
 
@@ -18,15 +19,38 @@ void yk_timers_fini(struct yk_timers *timers)
 {
     yk_assert(timers->n == 0);
     free(timers->entries);
+    free(timers->slots);
     timers->entries = NULL;
+    timers->slots = NULL;
     timers->capacity = 0;
+    timers->slot_n = 0;
+    timers->free_slot = 0;
 }
 
 static void place(struct yk_timers *timers, size_t i, struct yk_timer_entry entry)
 {
     timers->entries[i] = entry;
-    if (entry.timer != NULL)
-        entry.timer->place = i + 1;
+    if (entry.slot != 0)
+        timers->slots[entry.slot - 1].i = i;
+}
+
+/* There is room for one more. */
+static size_t take_slot(struct yk_timers *timers, struct yk_timer *timer)
+{
+    size_t slot = timers->free_slot;
+
+    if (slot != 0)
+        timers->free_slot = timers->slots[slot - 1].i;
+    else
+        slot = ++timers->slot_n;
+    timers->slots[slot - 1].timer = timer;
+    return slot;
+}
+
+static void free_slot(struct yk_timers *timers, size_t slot)
+{
+    timers->slots[slot - 1].i = timers->free_slot;
+    timers->free_slot = slot;
 }
 
 static void sift_up(struct yk_timers *timers, size_t i, struct yk_timer_entry entry)
@@ -65,10 +89,15 @@ static int grow(struct yk_timers *timers)
 {
     size_t capacity = timers->capacity == 0 ? 64 : timers->capacity * 2;
     struct yk_timer_entry *entries = yk_realloc(timers->entries, capacity * sizeof *entries);
+    struct yk_timer_slot *slots;
 
     if (entries == NULL)
         return -ENOMEM;
-    timers->entries = entries;
+    timers->entries = entries; /* longer than `capacity` says if the other fails: no harm */
+    slots = yk_realloc(timers->slots, capacity * sizeof *slots);
+    if (slots == NULL)
+        return -ENOMEM;
+    timers->slots = slots;
     timers->capacity = capacity;
     return 0;
 }
@@ -76,7 +105,7 @@ static int grow(struct yk_timers *timers)
 /* Takes the dead ones from the top. */
 static void bare_top(struct yk_timers *timers)
 {
-    while (timers->n > 0 && timers->entries[0].timer == NULL) {
+    while (timers->n > 0 && timers->entries[0].slot == 0) {
         struct yk_timer_entry last = timers->entries[--timers->n];
 
         timers->dead--;
@@ -88,7 +117,6 @@ static void bare_top(struct yk_timers *timers)
 /* An armed timer gets another deadline. */
 static void move(struct yk_timers *timers, size_t i, struct yk_timer_entry entry)
 {
-    entry.timer->deadline_ns = entry.deadline_ns;
     if (i > 0 && timers->entries[(i - 1) / 4].deadline_ns > entry.deadline_ns)
         sift_up(timers, i, entry);
     else
@@ -98,15 +126,17 @@ static void move(struct yk_timers *timers, size_t i, struct yk_timer_entry entry
 
 int yk_timer_arm(struct yk_timers *timers, struct yk_timer *timer, int64_t deadline_ns)
 {
-    struct yk_timer_entry entry = {deadline_ns, timer};
+    struct yk_timer_entry entry = {deadline_ns, timer->place};
 
-    if (timer->place != 0) {
-        move(timers, timer->place - 1, entry);
-        return 0;
-    }
-    if (timers->n == timers->capacity && grow(timers) < 0)
+    if (timer->place == 0 && timers->n == timers->capacity && grow(timers) < 0)
         return -ENOMEM;
     timer->deadline_ns = deadline_ns;
+    if (timer->place != 0) {
+        move(timers, timers->slots[timer->place - 1].i, entry);
+        return 0;
+    }
+    entry.slot = take_slot(timers, timer);
+    timer->place = entry.slot;
     sift_up(timers, timers->n++, entry);
     return 0;
 }
@@ -117,7 +147,7 @@ static void compact(struct yk_timers *timers)
     size_t n = 0;
 
     for (size_t i = 0; i < timers->n; i++)
-        if (timers->entries[i].timer != NULL)
+        if (timers->entries[i].slot != 0)
             place(timers, n++, timers->entries[i]);
     timers->n = n;
     timers->dead = 0;
@@ -128,17 +158,20 @@ static void compact(struct yk_timers *timers)
 
 void yk_timer_disarm(struct yk_timers *timers, struct yk_timer *timer)
 {
-    size_t i = timer->place - 1;
+    size_t slot = timer->place;
+    size_t i;
 
-    if (timer->place == 0)
+    if (slot == 0)
         return;
-    yk_assert(timers->entries[i].timer == timer);
+    i = timers->slots[slot - 1].i;
+    yk_assert(timers->entries[i].slot == slot && timers->slots[slot - 1].timer == timer);
     timer->place = 0;
+    free_slot(timers, slot);
     if (i == timers->n - 1) {
         timers->n--;
         return;
     }
-    timers->entries[i].timer = NULL;
+    timers->entries[i].slot = 0;
     timers->dead++;
     if (timers->dead >= COMPACT_MIN && timers->dead > timers->n / 2)
         compact(timers);
@@ -148,7 +181,7 @@ void yk_timer_disarm(struct yk_timers *timers, struct yk_timer *timer)
 void yk_timers_expire(struct yk_timers *timers, int64_t now_ns)
 {
     while (timers->n > 0 && timers->entries[0].deadline_ns <= now_ns) {
-        struct yk_timer *timer = timers->entries[0].timer;
+        struct yk_timer *timer = timers->slots[timers->entries[0].slot - 1].timer;
 
         yk_timer_disarm(timers, timer);
         timer->expired(timer);

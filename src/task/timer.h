@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The timers of a runtime: a 4-ary heap with inline keys, so that sifting touches one array. A
- * timer that is disarmed leaves its entry behind, dead, until it comes to the top or half are dead:
- * most deadlines never come, and moving others for each would touch their tasks' cold stacks.
+ * The timers of a runtime: a 4-ary heap with inline keys, so that sifting touches one array and
+ * beside it the places of the entries, never a timer: those lie in the cold stacks of tasks. A
+ * timer that is disarmed leaves its entry behind, dead, until it comes to the top or half are dead,
+ * since most deadlines never come.
  */
 #ifndef YK_TASK_TIMER_H
 #define YK_TASK_TIMER_H
@@ -11,14 +12,22 @@
 
 struct yk_timer_entry {
     int64_t deadline_ns;
+    size_t slot; /* of its timer, from 1; 0: it is dead */
+};
+
+struct yk_timer_slot {
     struct yk_timer *timer;
+    size_t i; /* of its entry; in a free slot the next free one, from 1 */
 };
 
 struct yk_timers {
-    struct yk_timer_entry *entries; /* the root at 0, never dead; a dead one's timer is NULL */
+    struct yk_timer_entry *entries; /* the root at 0, never dead */
+    struct yk_timer_slot *slots;    /* one for each live entry; slot s is at s - 1 */
     size_t n;                       /* entries */
     size_t dead;
-    size_t capacity;
+    size_t slot_n; /* used so far, free ones among them */
+    size_t free_slot;
+    size_t capacity; /* of both arrays */
 };
 
 void yk_timers_fini(struct yk_timers *timers);

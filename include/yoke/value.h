@@ -12,6 +12,9 @@
 
 #include <string.h>
 #include <yoke/common.h>
+#ifdef __cplusplus
+#include <initializer_list>
+#endif
 
 YOKE_BEGIN
 
@@ -129,13 +132,29 @@ static inline struct yoke_value yoke_map(const struct yoke_pair *pairs, size_t n
     return v;
 }
 
-/* Arrays and maps in place; they live in the enclosing block. Use yoke_nil() for an empty map. */
+/*
+ * Arrays and maps in place; they live in the enclosing block, in C++ to the end of the expression.
+ * Use yoke_nil() for an empty map.
+ */
+#ifdef __cplusplus
+static inline struct yoke_value yoke_array_of_(std::initializer_list<struct yoke_value> items)
+{
+    return yoke_array(items.begin(), items.size());
+}
+static inline struct yoke_value yoke_map_of_(std::initializer_list<struct yoke_pair> pairs)
+{
+    return yoke_map(pairs.begin(), pairs.size());
+}
+#define YOKE_ARRAY(...) yoke_array_of_({__VA_ARGS__})
+#define YOKE_MAP(...)   yoke_map_of_({__VA_ARGS__})
+#else
 #define YOKE_ARRAY(...)                                                                            \
     yoke_array((const struct yoke_value[]){__VA_ARGS__},                                           \
                sizeof((const struct yoke_value[]){__VA_ARGS__}) / sizeof(struct yoke_value))
 #define YOKE_MAP(...)                                                                              \
     yoke_map((const struct yoke_pair[]){__VA_ARGS__},                                              \
              sizeof((const struct yoke_pair[]){__VA_ARGS__}) / sizeof(struct yoke_pair))
+#endif
 
 /* The value under `key`, or nil if there is none or `map` is not a map. Never fails. */
 YOKE_API struct yoke_value yoke_value_get(struct yoke_value map, const char *key);

@@ -286,7 +286,9 @@ static void a_function_of_another_module_is_named(void **state)
 
     (void)state;
     assert_memory_equal(text, "at ", 3);
+#ifdef __GLIBC__ /* elsewhere cmocka is part of the program, which exports nothing */
     assert_non_null(strstr(text, "in _cmocka_run_group_tests"));
+#endif
     free(text);
 }
 

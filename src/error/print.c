@@ -435,6 +435,7 @@ int yk_print_whole(FILE *stream, int flags, void (*print)(struct yk_printer *, c
     if (fclose(printer.out) != 0)
         rc = -ENOMEM;
     /* tidy-allow errno: read right after the call that set it; no task switch can be in between */
+    errno = 0; /* musl does not set it for a stream that can't be written to */
     if (rc == 0 && (fwrite(text, 1, size, stream) != size || fflush(stream) != 0))
         rc = errno > 0 ? -errno : -EIO; /* tidy-allow errno: as above */
     free(text);

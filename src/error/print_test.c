@@ -684,7 +684,11 @@ static void a_broken_stream_gives_its_errno_and_raises_nothing(void **state)
     assert_non_null(read_only);
     assert_int_equal(yoke_error_print(error, full, 0), -ENOSPC);
     assert_int_equal(yoke_cause_print(cause, full, 0), -ENOSPC);
+#ifdef __GLIBC__
     assert_int_equal(yoke_error_print(error, read_only, YOKE_PRINT_BRIEF), -EBADF);
+#else
+    assert_int_equal(yoke_error_print(error, read_only, YOKE_PRINT_BRIEF), -EIO);
+#endif
     assert_null(yoke_in_flight());
     fclose(full);
     fclose(read_only);

@@ -382,8 +382,12 @@ YK_REAL_TEST(without_any_thread_a_call_fails_and_the_next_one_does_not)
     limit_threads(true);
     rc = yoke_thread_run(give, &seven, NULL);
     limit_threads(false);
+#ifdef __GLIBC__ /* others bound the default size of stacks, and no thread is refused */
     yk_check(rc == -EAGAIN || rc == -ENOMEM);
     yk_check_caught("yoke.Thread", NULL);
+#else
+    yk_check_int(rc, 7);
+#endif
     yk_check_int(yoke_thread_run(give, &seven, NULL), 7);
     return 0;
 }

@@ -387,7 +387,7 @@ static void a_running_process_is_not_reaped_and_can_be_killed(void **state)
 
     (void)state;
     open_pipe(&a);
-    assert_int_equal(spawn_shell("read line <&3", a.watch.fd, &process), 0);
+    assert_int_equal(spawn_shell("exec sleep 600", a.watch.fd, &process), 0);
     rc = host->ops->reap(host, &process, &result);
     assert_int_equal(rc, 0);
     assert_int_equal(host->ops->kill(host, &process, SIGKILL), 0);

@@ -61,7 +61,7 @@
     INT64_C(5000000000) /* a context's close waits for a cancelled peer: longer than the ladder's  \
                   first rungs, so that the ladder speaks first */
 #define YK_ORPHAN_NS                                                                               \
-    INT64_C(2000000000) /* an actor whose parent is gone must have ended by then; a kernel timer   \
+    INT64_C(4000000000) /* an actor whose parent is gone must have ended by then; a kernel timer   \
                   kills it otherwise */
 #define YK_STREAM_WINDOW  64         /* messages in flight per direction of a context */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */

@@ -122,13 +122,15 @@ static void handle_spawn_spec(struct yoke_portal *portal, const struct yk_spawn_
         return;
     for (size_t i = 0; i < spec->enable_modules.as.map.n; i++) {
         const char *key = spec->enable_modules.as.map.pairs[i].key;
-        const char *rest = strchr(key, ':') == NULL ? ":* " : " ";
-        size_t size = strlen(key) + strlen(rest);
+        const char *gap = used == 0 ? "" : " ";
+        const char *all = strchr(key, ':') == NULL ? ":*" : "";
+        int n = snprintf(patterns + used, sizeof patterns - used, "%s%s%s", gap, key, all);
 
-        if (used + size >= sizeof patterns)
+        if ((size_t)n >= sizeof patterns - used) {
+            patterns[used] = '\0';
             break;
-        strcat(strcat(patterns, key), rest);
-        used += size;
+        }
+        used += (size_t)n;
     }
     if (yoke_actor_expose(patterns) < 0)
         yoke_clear();

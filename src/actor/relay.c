@@ -138,12 +138,11 @@ struct yoke_error *yk_relay_cancelled(struct yoke_error *cancelled, const char *
         error->actor = *locus->actor;
     error->task_id = locus->task_id;
     YK_TEXT_COPY(error->task_name, locus->task_name);
-    if (cancelled->cause != NULL)
-        error->cause = yoke_cause_ref(cancelled->cause);
-    error->inner_causes = cancelled->inner_causes; /* moved */
-    error->inner_causes_n = cancelled->inner_causes_n;
-    cancelled->inner_causes = NULL;
-    cancelled->inner_causes_n = 0;
-    yk_error_absorb(cancelled);
+    yk_error_set_causes(error, cancelled->cause, cancelled->inner_causes,
+                        cancelled->inner_causes_n);
+    if (yk_error_carries(cancelled) || cancelled->notes_n > 0)
+        yk_error_suppress(error, cancelled); /* what it carries goes with it */
+    else
+        yk_error_absorb(cancelled);
     return error;
 }

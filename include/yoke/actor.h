@@ -39,9 +39,8 @@ struct yoke_main_opts {
  * SIGTERM cancelling it with an os cause, and SIGUSR1, unless the program has a handler or receiver
  * for it, printing the task tree on stderr. Errors that reach it are reported on stderr with the
  * whole chain. Returns the exit status: what fn returned, if 0 to 125; 1 for an error; 128 + n if
- * signal n cancelled it. In a
- * process that was started as an actor it serves instead, and never calls fn. Call it first thing
- * in main.
+ * signal n cancelled it. In a process that was started as an actor it serves instead, and never
+ * calls fn. Call it first thing in main.
  */
 #define yoke_main(fn, ...) yoke_main_at(YOKE_HERE, (fn), #fn, __VA_ARGS__)
 YOKE_API int yoke_main_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_name,

@@ -60,8 +60,7 @@ YOKE_API YOKE_MUST_CHECK ssize_t yoke_conn_write(struct yoke_conn *conn, const v
 /*
  * Half close: the peer reads the end after what was written; this end may still read. Never
  * blocks; repeating it is fine. 0; -EBUSY while a task writes; YOKE_ECLOSED; -errno. The writing
- * end of a pipe has no other half, and is closed. What has no
- * halves (a file) ignores it.
+ * end of a pipe has no other half, and is closed. What has no halves (a file) ignores it.
  */
 YOKE_API YOKE_MUST_CHECK int yoke_conn_close_write(struct yoke_conn *conn);
 

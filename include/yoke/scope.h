@@ -75,8 +75,8 @@ YOKE_API YOKE_MUST_CHECK int yoke_scope_open_at(const struct yoke_site *site,
 /*
  * Closes it; `rc` is the result of its body. If the scope was cancelled and the body is unwinding
  * with a Cancelled that goes no further, absorbs it and returns 0 (or fails, if it is late and that
- * is an error). Else returns `rc`, or the code
- * of the error in flight if the body returned >= 0 without having handled one. Never blocks.
+ * is an error). Else returns `rc`, or the code of the error in flight if the body returned >= 0
+ * without having handled one. Never blocks.
  */
 YOKE_API YOKE_MUST_CHECK int yoke_scope_close(struct yoke_scope *scope, int rc);
 

@@ -26,7 +26,7 @@
 #define YK_STACK_SIZE        (64u << 10) /* bytes of a task's stack, guard page included */
 #define YK_TASK_NAME_MAX     64          /* bytes of a task's name, NUL included */
 #define YK_CHECKPOINT_BUDGET 64    /* blocking calls that complete at once before others run */
-#define YK_SWITCHES_PER_TURN 256   /* task switches between looks at timers and descriptors */
+#define YK_SWITCHES_PER_TURN 512   /* task switches between looks at timers and descriptors */
 #define YK_DUMP_TASKS_MAX    10000 /* tasks told in a dump: nobody reads more */
 #define YK_DUMP_SCOPES_MAX   40000 /* open scopes of those */
 #define YK_DUMP_DEADLOCK_TASKS                                                                     \

@@ -21,8 +21,19 @@
 #include <yoke/testing.h>
 
 #include "base/memory.h"
+#include "task/coro.h" /* YK_TSAN */
 
 static const int both[] = {SIGUSR1, SIGUSR2};
+
+/*
+ * Leaves a test out under ThreadSanitizer: it keeps a signal that comes from outside for the
+ * fiber that ran, until that one calls something again, which a parked task never does.
+ */
+#ifdef YK_TSAN
+#define YK_SKIP_UNDER_TSAN() return 0
+#else
+#define YK_SKIP_UNDER_TSAN() (void)0
+#endif
 
 static void open_both(struct yoke_signals *signals)
 {
@@ -54,6 +65,7 @@ YK_REAL_TEST(a_signal_tells_which_process_of_which_user_sent_it)
     struct yoke_signals signals;
     pid_t child;
 
+    YK_SKIP_UNDER_TSAN();
     open_both(&signals);
     child = fork();
     if (child == 0) {
@@ -79,6 +91,7 @@ YK_REAL_TEST(a_signal_of_the_kernel_has_no_sender)
     struct yoke_signal_info info = {.pid = 7};
     struct yoke_signals signals;
 
+    YK_SKIP_UNDER_TSAN();
     yk_check_int(yoke_signals_open(&signals, alarm_signal, 1), 0);
     yk_check_int(setitimer(ITIMER_REAL, &soon, NULL), 0);
     yk_check_int(yoke_signals_wait(&signals, &info), 0);
@@ -183,6 +196,7 @@ YK_REAL_TEST(a_storm_from_another_process_reaches_its_end)
     struct yoke_signals signals;
     pid_t child;
 
+    YK_SKIP_UNDER_TSAN();
     open_both(&signals);
     child = fork();
     if (child == 0) {

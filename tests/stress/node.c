@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <yoke.h>
 
-#include "stress.h"
+#include "../tests/stress/stress.h"
 
 enum { CHILDREN_MAX = 3 };
 

@@ -194,24 +194,35 @@ static void explain(const struct yoke_error *error)
         explain(yoke_error_member(error, i));
 }
 
-/* Orphans of killed actors have a bound of their own; then all are gone. Stopped ones go on, since
- * a stopped process can't even hear that its parent died. */
+static void on_alarm(int number)
+{
+    (void)number; /* it interrupts waitpid */
+}
+
+/*
+ * Orphans of killed actors have a bound of their own; then all are gone. This process is who reaps
+ * them. Stopped ones go on, since a stopped process can't hear that its parent died.
+ */
 static void await_nobody(void)
 {
-    time_t until = time(NULL) + GONE_S;
+    struct sigaction action = {.sa_handler = on_alarm};
     pid_t pids[PIDS_MAX];
-    unsigned n;
+    unsigned n = descendants(pids);
 
-    while ((n = descendants(pids)) > 0 && time(NULL) < until) {
-        for (unsigned i = 0; i < n; i++)
-            kill(pids[i], SIGCONT);
-        usleep(2000);
-    }
-    if (n > 0)
-        complain("processes are left", n);
+    for (unsigned i = 0; i < n; i++)
+        kill(pids[i], SIGCONT);
+    sigaction(SIGALRM, &action, NULL);
+    alarm(GONE_S);
+    while (waitpid(-1, NULL, 0) > 0)
+        continue;
+    alarm(0);
+    n = descendants(pids);
+    if (n == 0)
+        return;
+    complain("processes are left", n);
     for (unsigned i = 0; i < n; i++)
         kill(pids[i], SIGKILL);
-    while (waitpid(-1, NULL, n > 0 ? 0 : WNOHANG) > 0)
+    while (waitpid(-1, NULL, 0) > 0)
         continue;
 }
 

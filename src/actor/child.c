@@ -21,6 +21,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 enum { CHILD_FD = 3 }; /* the descriptor that a child finds its link at */
@@ -54,14 +55,14 @@ struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const ch
     }
     if (actor == NULL)
         return NULL;
-    child = calloc(1, sizeof *child);
+    child = yk_calloc(1, sizeof *child);
     if (child == NULL) {
         yoke_raise("yoke.Actor", ENOMEM, "no memory for actor %s", name);
         return NULL;
     }
     child->portal = yk_portal_new(actor);
-    child->expose = strdup(opts->expose != NULL ? opts->expose : "");
-    child->executable = opts->executable != NULL ? strdup(opts->executable) : NULL;
+    child->expose = yk_strdup(opts->expose != NULL ? opts->expose : "");
+    child->executable = opts->executable != NULL ? yk_strdup(opts->executable) : NULL;
     if (child->portal == NULL || child->expose == NULL ||
         (opts->executable != NULL && child->executable == NULL)) {
         if (child->portal != NULL)

@@ -22,6 +22,14 @@ enum { READ_SIZE = 64 << 10, BATCH_SIZE = 64 << 10 };
 
 static void turn_ended(struct yk_turn_end *end);
 
+static void close_descriptor(struct yk_link *link)
+{
+    if (link->ops->close != NULL)
+        link->ops->close(link);
+    else
+        close(link->fd.watch.fd);
+}
+
 int yk_link_init(struct yk_link *link, const struct yk_link_ops *ops, int fd)
 {
     int rc;
@@ -37,7 +45,7 @@ int yk_link_init(struct yk_link *link, const struct yk_link_ops *ops, int fd)
     yk_arena_init(&link->arena);
     rc = yk_fd_init(&link->fd, fd);
     if (rc < 0) {
-        close(fd);
+        close_descriptor(link);
         return yoke_raise("yoke.Link", rc, "descriptor %d can't be watched: %s", fd, strerror(-rc));
     }
     return 0;
@@ -48,7 +56,7 @@ void yk_link_fini(struct yk_link *link)
     yk_assert(yk_list_empty(&link->room) && yk_list_empty(&link->flush));
     yk_list_remove(&link->turn_end.node);
     yk_fd_fini(&link->fd);
-    close(link->fd.watch.fd);
+    close_descriptor(link);
     yk_buffer_fini(&link->in);
     yk_buffer_fini(&link->out);
     yk_arena_fini(&link->arena);

@@ -18,6 +18,7 @@ struct yk_link_ops {
     /* As recv(2) and send(2): a count, 0 at the peer's end (receive), or -errno; never a signal. */
     ssize_t (*receive)(struct yk_link *link, void *data, size_t size);
     ssize_t (*send)(struct yk_link *link, const void *data, size_t size);
+    void (*close)(struct yk_link *link); /* NULL: close(2) */
 };
 
 extern const struct yk_link_ops yk_link_unix;

@@ -33,12 +33,6 @@ struct yoke_guest {
     bool finished;
 };
 
-/* What was current on the thread before the guest. */
-struct outside {
-    struct yk_locus *locus;
-    int64_t (*wall_clock)(void);
-};
-
 static void check_caller(const struct yoke_guest *guest, const char *call)
 {
     if (guest->runtime->thread != yk_thread_mark())
@@ -49,16 +43,16 @@ static void check_caller(const struct yoke_guest *guest, const char *call)
                   "%s inside a task or another step: it belongs to the outer loop", call);
 }
 
-static void enter(struct yoke_guest *guest, struct outside *outside)
+void yk_runtime_enter(struct yoke_runtime *runtime, struct yk_outside *outside)
 {
     outside->locus = yk_locus();
     outside->wall_clock = yk_wall_clock;
-    yk_runtime_current = guest->runtime;
-    yk_locus_current = &guest->runtime->loop_locus;
+    yk_runtime_current = runtime;
+    yk_locus_current = &runtime->loop_locus;
     yk_wall_clock = yk_runtime_wall_clock;
 }
 
-static void leave(const struct outside *outside)
+void yk_runtime_leave(const struct yk_outside *outside)
 {
     yk_runtime_current = NULL;
     yk_locus_current = outside->locus;
@@ -126,7 +120,7 @@ static void announce(struct yoke_guest *guest)
 static int begin(struct yoke_guest *guest, const struct yoke_run_opts *opts)
 {
     struct yoke_host *host = opts->host;
-    struct outside outside = {.locus = yk_locus(), .wall_clock = yk_wall_clock};
+    struct yk_outside outside = {.locus = yk_locus(), .wall_clock = yk_wall_clock};
     int rc;
 
     if (host->ops->descriptor == NULL)
@@ -143,7 +137,7 @@ static int begin(struct yoke_guest *guest, const struct yoke_run_opts *opts)
         return yoke_error_code(yoke_in_flight());
     }
     guest->runtime->guest = true;
-    leave(&outside);
+    yk_runtime_leave(&outside);
     announce(guest);
     return 0;
 }
@@ -189,15 +183,15 @@ struct yoke_runtime *yk_guest_runtime(struct yoke_guest *guest)
 
 int yoke_guest_step(struct yoke_guest *guest)
 {
-    struct outside outside;
+    struct yk_outside outside;
 
     check_caller(guest, "yoke_guest_step");
     if (guest->finished)
         return 0;
-    enter(guest, &outside);
+    yk_runtime_enter(guest->runtime, &outside);
     yk_sched_turn(guest->runtime);
     guest->finished = guest->runtime->root.child_count == 0;
-    leave(&outside);
+    yk_runtime_leave(&outside);
     if (guest->finished)
         return 0;
     announce(guest);
@@ -215,22 +209,22 @@ void yoke_guest_cancel_at(const struct yoke_site *site, struct yoke_guest *guest
         .site = site,
         .reason = reason,
     };
-    struct outside outside;
+    struct yk_outside outside;
     struct yoke_cause *cause;
 
     check_caller(guest, "yoke_guest_cancel");
-    enter(guest, &outside);
+    yk_runtime_enter(guest->runtime, &outside);
     cause = yk_cause_new_as(&outer_loop, &spec);
     yk_runtime_cancel(runtime, cause);
     yoke_cause_unref(cause);
-    leave(&outside);
+    yk_runtime_leave(&outside);
     announce(guest);
 }
 
 int yoke_guest_close(struct yoke_guest *guest)
 {
     struct yoke_host *own_host;
-    struct outside outside;
+    struct yk_outside outside;
     int rc;
 
     if (guest == NULL)
@@ -238,15 +232,15 @@ int yoke_guest_close(struct yoke_guest *guest)
     check_caller(guest, "yoke_guest_close");
     if (!guest->finished) {
         yoke_guest_cancel_at(guest->program.site, guest, "the guest was closed");
-        enter(guest, &outside);
+        yk_runtime_enter(guest->runtime, &outside);
         guest->runtime->guest = false; /* now its polls wait */
         yk_sched_loop(guest->runtime);
-        leave(&outside);
+        yk_runtime_leave(&outside);
     }
-    enter(guest, &outside);
+    yk_runtime_enter(guest->runtime, &outside);
     close_timer(guest, guest->runtime->host);
     rc = yk_runtime_free(guest->runtime, outside.locus);
-    leave(&outside);
+    yk_runtime_leave(&outside);
     own_host = guest->own_host;
     free(guest);
     yoke_host_free(own_host);

@@ -294,6 +294,17 @@ int yk_runtime_free(struct yoke_runtime *runtime, struct yk_locus *caller);
 void yk_runtime_cancel(struct yoke_runtime *runtime, struct yoke_cause *cause);
 int64_t yk_runtime_wall_clock(void); /* of the current one's host */
 
+/*
+ * For a loop that gives several runtimes turns on one thread: makes this one current, and then what
+ * was before. guest.c
+ */
+struct yk_outside {
+    struct yk_locus *locus;
+    int64_t (*wall_clock)(void);
+};
+void yk_runtime_enter(struct yoke_runtime *runtime, struct yk_outside *outside);
+void yk_runtime_leave(const struct yk_outside *outside);
+
 /* The runtime of a guest. */
 struct yoke_guest;
 struct yoke_runtime *yk_guest_runtime(struct yoke_guest *guest);

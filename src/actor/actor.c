@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 
 static void actor_free(void *data)
 {
@@ -26,7 +27,7 @@ struct yk_actor *yk_actor_of(struct yoke_runtime *runtime)
 
     if (actor != NULL)
         return actor;
-    actor = calloc(1, sizeof *actor);
+    actor = yk_calloc(1, sizeof *actor);
     if (actor == NULL) {
         yoke_raise("yoke.Actor", ENOMEM, "no memory for an actor");
         return NULL;
@@ -56,7 +57,7 @@ int yoke_actor_expose(const char *patterns)
     if (actor == NULL)
         return -ENOMEM;
     if (patterns != NULL) {
-        copy = strdup(patterns);
+        copy = yk_strdup(patterns);
         if (copy == NULL)
             return yoke_raise("yoke.Actor", ENOMEM, "no memory");
     }

@@ -5,9 +5,8 @@
  * own behind a shield, since the teardown needs the link until the process is gone.
  *
  * Whatever happens, the supervisor does not end before the process is reaped: nothing outlives its
- * scope. The ladder: contexts that are being cancelled may end first, then cancel request, SIGTERM,
- * SIGKILL; each rung but the last is bounded. A process in uninterruptible sleep outlasts SIGKILL,
- * and is waited for: the kernel leaves no other choice.
+ * scope. The ladder of processes has two more rungs here at its foot: contexts that are being
+ * cancelled may end first, then comes the cancel request.
  */
 #include "actor/child.h"
 
@@ -21,7 +20,9 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/memory.h"
 #include "base/text.h"
+#include "io/ladder.h"
 
 enum { CHILD_FD = 3 }; /* the descriptor that a child finds its link at */
 
@@ -54,14 +55,14 @@ struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const ch
     }
     if (actor == NULL)
         return NULL;
-    child = calloc(1, sizeof *child);
+    child = yk_calloc(1, sizeof *child);
     if (child == NULL) {
         yoke_raise("yoke.Actor", ENOMEM, "no memory for actor %s", name);
         return NULL;
     }
     child->portal = yk_portal_new(actor);
-    child->expose = strdup(opts->expose != NULL ? opts->expose : "");
-    child->executable = opts->executable != NULL ? strdup(opts->executable) : NULL;
+    child->expose = yk_strdup(opts->expose != NULL ? opts->expose : "");
+    child->executable = opts->executable != NULL ? yk_strdup(opts->executable) : NULL;
     if (child->portal == NULL || child->expose == NULL ||
         (opts->executable != NULL && child->executable == NULL)) {
         if (child->portal != NULL)
@@ -110,6 +111,11 @@ static void process_ready(struct yk_watch *watch, unsigned events)
         set_event(child, &child->process_ended);
 }
 
+static struct yk_ladder ladder_of(struct yk_actor_child *child)
+{
+    return (struct yk_ladder){host_of(child), &child->process, &child->process_ended};
+}
+
 static int spawn_with(struct yk_actor_child *child, int fd)
 {
     const struct yoke_runtime *runtime = child->portal->actor->runtime;
@@ -139,21 +145,15 @@ static int spawn_with(struct yk_actor_child *child, int fd)
     return 0;
 }
 
-/* Without a watch on it a process can't be supervised: then it is killed at once. */
 static int watch_process(struct yk_actor_child *child)
 {
-    struct yoke_host *host = host_of(child);
+    struct yk_ladder ladder = ladder_of(child);
     int rc;
 
-    child->process_watch.fd = child->process.pidfd;
     child->process_watch.ready = process_ready;
-    rc = host->ops->watch_add(host, &child->process_watch);
+    rc = yk_ladder_watch(&ladder, &child->process_watch);
     if (rc == 0)
         return 0;
-    (void)host->ops->kill(host, &child->process, SIGKILL);
-    while (host->ops->reap(host, &child->process, &child->exit) == 0)
-        continue; /* a killed process ends in microseconds, and there is nothing to wait with */
-    close(child->process.pidfd);
     yk_link_fini(&child->portal->link);
     return yoke_raise("yoke.Spawn", rc, "actor %s: its process can't be watched: %s",
                       child->id.name, strerror(-rc));
@@ -233,15 +233,9 @@ static int send_spec(struct yk_actor_child *child)
 
 static const char *describe_exit(const struct yk_actor_child *child, char *text, size_t size)
 {
-    int status = child->exit.status;
-
-    if (child->taken)
-        snprintf(text, size, "ended, but its status was taken by another wait in this process");
-    else if (WIFSIGNALED(status))
-        snprintf(text, size, "killed by signal %d (%s)%s", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
-    else
-        snprintf(text, size, "exited with status %d", WEXITSTATUS(status));
+    if (!child->taken)
+        return yk_ladder_describe(child->exit.status, text, size);
+    snprintf(text, size, "ended, but its status was taken by another wait in this process");
     return text;
 }
 
@@ -258,29 +252,6 @@ static struct yoke_error *died(const struct yk_actor_child *child, const char *w
         (long)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec),
         (long)((usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1000 % 1000),
         usage->ru_maxrss);
-}
-
-/* Waits until an event is set, whatever happens around, at most so long. 0; 1: not in time. */
-static int wait_event(struct yoke_event *event, int64_t timeout_ns)
-{
-    struct yoke_scope scope;
-    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
-                                         .name = "teardown rung",
-                                         .timeout_ns = timeout_ns,
-                                         .shield = true,
-                                     });
-
-    if (rc == 0)
-        rc = yoke_event_wait(event);
-    rc = yoke_scope_close(&scope, rc);
-    if (rc < 0)
-        yoke_clear(); /* no memory for a timer: the rung is skipped */
-    return yoke_event_is_set(event) ? 0 : 1;
-}
-
-static int wait_process(struct yk_actor_child *child, int64_t timeout_ns)
-{
-    return wait_event(&child->process_ended, timeout_ns);
 }
 
 /* While a tracer holds it, an ended process can't be reaped by its parent. */
@@ -357,27 +328,18 @@ static void ask(struct yk_actor_child *child, const struct yoke_error *failure)
  * SIGKILL. */
 static int climb(struct yk_actor_child *child, const struct yoke_error *failure)
 {
-    struct yoke_host *host = host_of(child);
-    int rung = 0;
+    struct yk_ladder ladder = ladder_of(child);
 
     if (child->portal->up && child->portal->lost == NULL) {
         wait_contexts(child);
         if (!yoke_event_is_set(&child->process_ended))
             ask(child, failure);
-        if (wait_process(child, bounded(child, child->cancel_ns)) == 0)
+        if (yk_ladder_wait(&child->process_ended, bounded(child, child->cancel_ns)))
             return 0;
     }
-    if (wait_process(child, 1) == 0)
+    if (yk_ladder_wait(&child->process_ended, 1))
         return 0;
-    rung = SIGTERM;
-    (void)host->ops->kill(host, &child->process, SIGTERM);
-    if (wait_process(child, bounded(child, child->term_ns)) == 0)
-        return rung;
-    rung = SIGKILL;
-    (void)host->ops->kill(host, &child->process, SIGKILL);
-    while (wait_process(child, YOKE_S(60)) != 0)
-        continue;
-    return rung;
+    return yk_ladder_climb(&ladder, SIGTERM, bounded(child, child->term_ns));
 }
 
 /* Until the child is up, as the body of the link's nursery. */
@@ -429,7 +391,7 @@ static int live(struct yk_actor_child *child, int rc, int *ret_rung)
         if (rc == 0)
             rc = wait_end(child);
     }
-    if (rc == 0 && child->link_error == NULL && wait_process(child, YOKE_S(1)) == 1)
+    if (rc == 0 && child->link_error == NULL && !yk_ladder_wait(&child->process_ended, YOKE_S(1)))
         rc = yoke_raise("yoke.LinkLost", YOKE_ELINK,
                         "actor %s (pid %d) closed its link but lives; it is ended", child->id.name,
                         (int)child->id.pid);
@@ -443,7 +405,7 @@ static int live(struct yk_actor_child *child, int rc, int *ret_rung)
     /* What it sent before its end comes first. No descendant holds the link: it is close-on-exec.
      */
     if (child->link_scope != NULL)
-        (void)wait_event(&child->link_ended, YOKE_S(1));
+        (void)yk_ladder_wait(&child->link_ended, YOKE_S(1));
     return rc;
 }
 

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 enum { CONTEXT_OPEN = 0xc0e7e01, CONTEXT_CLOSED = 0xc0e7e02 };
@@ -28,7 +29,7 @@ struct yoke_outcome {
 
 struct yoke_outcome *yk_outcome_new(const struct yk_dialog *dialog)
 {
-    struct yoke_outcome *outcome = calloc(1, sizeof *outcome);
+    struct yoke_outcome *outcome = yk_calloc(1, sizeof *outcome);
 
     if (outcome == NULL)
         return NULL;

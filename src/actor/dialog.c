@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 static size_t bucket_of(const char *cid)
@@ -27,7 +28,7 @@ static size_t bucket_of(const char *cid)
 
 struct yk_dialog *yk_dialog_new(struct yoke_portal *portal, const char *cid)
 {
-    struct yk_dialog *dialog = calloc(1, sizeof *dialog);
+    struct yk_dialog *dialog = yk_calloc(1, sizeof *dialog);
 
     if (dialog == NULL) {
         yoke_raise("yoke.Context", ENOMEM, "no memory for a context");
@@ -205,7 +206,7 @@ static void handle_yield(struct yk_dialog *dialog, struct yoke_value value)
         fail_dialog(dialog, -EOVERFLOW, "the peer sent more values than it was granted");
         return;
     }
-    item = calloc(1, sizeof *item);
+    item = yk_calloc(1, sizeof *item);
     if (item != NULL)
         item->value = yoke_value_copy(value);
     if (item == NULL || item->value == NULL) {

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "error/tree.h"
 
@@ -21,7 +22,7 @@ enum { EXTENSIONS_VERSION = 1 };
 
 struct yoke_portal *yk_portal_new(struct yk_actor *actor)
 {
-    struct yoke_portal *portal = calloc(1, sizeof *portal);
+    struct yoke_portal *portal = yk_calloc(1, sizeof *portal);
 
     if (portal == NULL) {
         yoke_raise("yoke.Actor", ENOMEM, "no memory for a portal");

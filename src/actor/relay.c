@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "actor/actor.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "error/tree.h"
 
@@ -98,7 +99,7 @@ static struct yoke_error *from_fields(const struct yoke_portal *portal,
     YK_TEXT_COPY(source.uuid, message->src_uid.uuid);
     error->actor = source;
     if (yk_error_add_relay(error, &source) == 0 && message->tb_str[0] != '\0') {
-        char *traceback = strdup(message->tb_str);
+        char *traceback = yk_strdup(message->tb_str);
 
         if (traceback != NULL) {
             free(error->remote->traceback);

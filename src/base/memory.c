@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 static __thread unsigned fail_at; /* calls until the one that fails; 0: off */
 static __thread bool fail_all;
@@ -39,6 +40,14 @@ void *yk_malloc(size_t size)
 void *yk_realloc(void *old, size_t size)
 {
     return refused() ? NULL : realloc(old, size);
+}
+
+char *yk_strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = yk_malloc(size);
+
+    return copy == NULL ? NULL : memcpy(copy, text, size);
 }
 
 unsigned yk_memory_fail_at(unsigned n, bool all)

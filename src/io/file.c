@@ -433,7 +433,7 @@ static int load_grow(struct look *job, size_t *room)
         wanted = 4096; /* files of /proc say that they are empty */
     if (wanted > job->limit + 1)
         wanted = job->limit + 1;
-    data = realloc(job->data, wanted + 1);
+    data = yk_realloc(job->data, wanted + 1);
     if (data == NULL)
         return -ENOMEM;
     job->data = data;

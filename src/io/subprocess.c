@@ -6,9 +6,6 @@
  *
  * The block is a scope, which nobody cancels: it makes a task that leaves without closing abort
  * with both sites named, as for any scope.
- *
- * The ladder: term_signal, SIGKILL, each but the last bounded. A process in uninterruptible sleep
- * outlasts SIGKILL, and is waited for: the kernel leaves no other choice.
  */
 #include "io/subprocess.h"
 
@@ -23,6 +20,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "io/ladder.h"
 
 /* What the child gets, and what of it is to be closed here afterwards. */
 struct stdio_plan {
@@ -56,8 +54,7 @@ static void end_of_process(struct yk_subprocess *self)
     }
     host->ops->watch_remove(host, &self->watch);
     close_end(&self->process.pidfd);
-    while (yk_wake_first(&self->waiters, 0))
-        continue;
+    yoke_event_set(&self->over);
 }
 
 static void pidfd_ready(struct yk_watch *watch, unsigned events)
@@ -155,23 +152,21 @@ static int make_streams(struct yk_subprocess *self, struct stdio_plan *plan,
     return 0;
 }
 
-/* Without a watch on it a process can't be supervised: then it is killed at once. */
+static struct yk_ladder ladder_of(struct yk_subprocess *self)
+{
+    return (struct yk_ladder){self->runtime->host, &self->process, &self->over};
+}
+
 static int watch_process(struct yk_subprocess *self)
 {
-    struct yoke_host *host = self->runtime->host;
-    struct yk_exit exit;
+    struct yk_ladder ladder = ladder_of(self);
     int rc;
 
-    self->watch.fd = self->process.pidfd;
     self->watch.ready = pidfd_ready;
-    rc = host->ops->watch_add(host, &self->watch);
-    if (rc == 0)
-        return 0;
-    (void)host->ops->kill(host, &self->process, SIGKILL);
-    while (host->ops->reap(host, &self->process, &exit) == 0)
-        continue; /* a killed process ends in microseconds, and there is nothing to wait with */
-    close_end(&self->process.pidfd);
-    return yoke_raise("yoke.Process", rc, "%s can't be watched: %s", self->name, strerror(-rc));
+    rc = yk_ladder_watch(&ladder, &self->watch);
+    return rc == 0 ? 0
+                   : yoke_raise("yoke.Process", rc, "%s can't be watched: %s", self->name,
+                                strerror(-rc));
 }
 
 static struct yk_subprocess *subprocess_new(const char *name, const struct yoke_process_opts *opts)
@@ -182,7 +177,7 @@ static struct yk_subprocess *subprocess_new(const char *name, const struct yoke_
         return NULL;
     self->runtime = yk_runtime_current;
     self->process.pidfd = -1;
-    yk_list_init(&self->waiters);
+    yoke_event_init(&self->over);
     for (int i = 0; i < YK_STDIO_N; i++)
         self->pipes[i] = -1;
     self->unchecked = opts->unchecked;
@@ -194,7 +189,7 @@ static struct yk_subprocess *subprocess_new(const char *name, const struct yoke_
 
 static void subprocess_free(struct yk_subprocess *self)
 {
-    yk_assert(yk_list_empty(&self->waiters));
+    yk_assert(yoke_event_waiting(&self->over) == 0);
     for (int i = 0; i < YK_STDIO_N; i++)
         close_end(&self->pipes[i]);
     free(self);
@@ -297,13 +292,16 @@ int yoke_process_signal(struct yoke_process *process, int number)
 /* Waits for the end. 0 or YOKE_CANCELLED. */
 static int wait_end(struct yk_subprocess *self)
 {
-    int rc = 0;
+    int rc;
 
-    while (rc == 0 && self->ended == 0) {
-        self->runtime->io_waits++;
-        rc = yk_wait_in(&self->waiters, "end of a process", NULL);
-        self->runtime->io_waits--;
-    }
+    if (yoke_event_is_set(&self->over))
+        return yoke_event_wait(&self->over);
+    rc = yk_check_cancelled(yk_runtime_current->current);
+    if (rc < 0)
+        return rc;
+    self->runtime->io_waits++;
+    rc = yk_wait_in(&self->over.waiters, "end of a process", NULL);
+    self->runtime->io_waits--;
     return rc;
 }
 
@@ -317,16 +315,11 @@ static int raise_lost(const struct yk_subprocess *self)
 
 int yoke_process_wait(struct yoke_process *process, struct yoke_process_exit *ret_exit)
 {
-    struct yk_task *task = yk_task_self("yoke_process_wait");
     struct yk_subprocess *self = process->state;
     int rc;
 
+    yk_task_self("yoke_process_wait");
     (void)state_of(process, "yoke_process_wait");
-    rc = yk_check_cancelled(task);
-    if (rc < 0)
-        return rc;
-    if (self->ended != 0)
-        yk_completed_at_once(task);
     rc = wait_end(self);
     if (rc < 0)
         return rc;
@@ -337,46 +330,20 @@ int yoke_process_wait(struct yoke_process *process, struct yoke_process_exit *re
     return 0;
 }
 
-/* Waits for the end, whatever happens around, at most so long; 0: without bound. */
-static bool wait_rung(struct yk_subprocess *self, int64_t timeout_ns)
-{
-    struct yoke_scope scope;
-    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
-                                         .name = "teardown rung",
-                                         .timeout_ns = timeout_ns,
-                                         .shield = true,
-                                     });
-
-    if (rc == 0)
-        rc = wait_end(self);
-    rc = yoke_scope_close(&scope, rc);
-    if (rc < 0)
-        yoke_clear(); /* no memory for a timer: the rung is skipped */
-    return self->ended != 0;
-}
-
 void yk_subprocess_end(struct yk_subprocess *self)
 {
-    struct yoke_host *host = self->runtime->host;
-    bool asked = self->term_ns > 0;
-    bool ignored = false;
+    struct yk_ladder ladder = ladder_of(self);
     struct yoke_hold hold;
+    int last;
 
     if (self->ended != 0)
         return;
     yoke_hold(&hold);
     self->exit.ended_by_us = true;
-    if (asked) {
-        (void)host->ops->kill(host, &self->process, self->term_signal);
-        ignored = !wait_rung(self, self->term_ns);
-    }
-    if (self->ended == 0) {
-        (void)host->ops->kill(host, &self->process, SIGKILL);
-        (void)wait_rung(self, 0);
-    }
+    last = yk_ladder_climb(&ladder, self->term_signal, self->term_ns);
     yk_assert(self->ended != 0);
     (void)yoke_release(&hold);
-    if (ignored)
+    if (last == SIGKILL && self->term_ns > 0)
         yoke_note("%s (pid %d) did not end within %lld ms of signal %d, and was killed", self->name,
                   (int)self->process.pid, (long long)(self->term_ns / 1000000), self->term_signal);
 }
@@ -388,14 +355,10 @@ static int raise_failed(const struct yk_subprocess *self, const char *tail)
     char how[96];
     int rc;
 
-    if (WIFSIGNALED(status))
-        snprintf(how, sizeof how, "was killed by signal %d (%s)%s", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
-    else
-        snprintf(how, sizeof how, "exited with status %d", WEXITSTATUS(status));
     rc = yoke_raise("yoke.ProcessFailed", YOKE_EDIED,
-                    "%s (pid %d) %s; it used %ld.%03ld s of processor time, %ld KiB of memory",
-                    self->name, (int)self->process.pid, how,
+                    "%s (pid %d) %s%s; it used %ld.%03ld s of processor time, %ld KiB of memory",
+                    self->name, (int)self->process.pid, WIFSIGNALED(status) ? "was " : "",
+                    yk_ladder_describe(status, how, sizeof how),
                     (long)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec),
                     (long)((usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1000 % 1000),
                     usage->ru_maxrss);
@@ -428,10 +391,8 @@ int yk_subprocess_close(struct yoke_process *process, int rc, const char *tail,
     for (int i = 0; i < YK_STDIO_N; i++)
         close_end(&self->pipes[i]);
     if (self->ended == 0) {
-        int wait_rc = yk_check_cancelled(task);
+        int wait_rc = wait_end(self);
 
-        if (wait_rc == 0)
-            wait_rc = wait_end(self);
         if (wait_rc < 0)
             rc = wait_rc;
         yk_subprocess_end(self);

@@ -3,6 +3,7 @@
 #ifndef YK_IO_SUBPROCESS_H
 #define YK_IO_SUBPROCESS_H
 
+#include <yoke/event.h>
 #include <yoke/subprocess.h>
 
 #include "task/task.h"
@@ -13,7 +14,7 @@ struct yk_subprocess {
     struct yk_process process;
     struct yk_watch watch; /* of its pidfd, until it has ended */
     struct yoke_runtime *runtime;
-    struct yk_list waiters;
+    struct yoke_event over; /* set with `ended` */
     int ended; /* 0: it runs; 1: reaped, `exit` is set; negative: ended, but somebody else reaped */
     struct yoke_process_exit exit;
     int pipes[YK_STDIO_N]; /* our ends; -1: none */

@@ -8,6 +8,7 @@
  * unknown dialog, a second Aid) is ignored or answered; one that is not ends the link.
  */
 #include "actor/actor.h"
+#include "actor/child.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -51,7 +52,7 @@ void yk_portal_unref(struct yoke_portal *portal)
     free(portal);
 }
 
-static void portal_changed(struct yoke_portal *portal)
+void yk_portal_changed(struct yoke_portal *portal)
 {
     while (yk_wake_first(&portal->waiters, 0))
         continue;
@@ -110,7 +111,7 @@ static void handle_aid(struct yoke_portal *portal, const struct yk_aid *aid)
     portal->id.pid = aid->has_pid ? (int32_t)aid->pid : 0;
     portal->link.extensions = aid->yoke > 0;
     portal->up = true;
-    portal_changed(portal);
+    yk_portal_changed(portal);
 }
 
 /* The parent says what we may serve: the keys of enable_modules are patterns, or module names. */
@@ -273,7 +274,7 @@ int yk_portal_read(struct yoke_portal *portal)
         handle(portal, &message);
         yk_assert(yoke_in_flight() == NULL);
     }
-    portal_changed(portal);
+    yk_portal_changed(portal);
     return rc;
 }
 
@@ -287,7 +288,7 @@ void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error)
 
             yk_dialog_finish(dialog, yoke_error_ref(error), YOKE_CAUSE_LINK_LOST);
         }
-    portal_changed(portal);
+    yk_portal_changed(portal);
 }
 
 void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const char *target_cid,
@@ -351,6 +352,12 @@ void yoke_portal_cancel_actor_at(const struct yoke_site *site, struct yoke_porta
     yk_task_self("yoke_portal_cancel_actor");
     portal->end_expected = true;
     cause = yk_cause_new(&spec);
+    if (portal->child != NULL)
+        portal = yk_child_end(portal->child, cause);
+    if (portal == NULL) {
+        yoke_cause_unref(cause);
+        return;
+    }
     yk_cid_new(cid);
     yk_portal_send_cancel(portal, cid, NULL, cause);
     yoke_cause_unref(cause);

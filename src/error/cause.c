@@ -55,6 +55,7 @@ static struct yoke_cause out_of_memory[] = {
     OUT_OF_MEMORY(YOKE_LAYER_ACTOR, YOKE_CAUSE_ACTOR_NURSERY),
     OUT_OF_MEMORY(YOKE_LAYER_ACTOR, YOKE_CAUSE_ACTOR_SELF),
     OUT_OF_MEMORY(YOKE_LAYER_ACTOR, YOKE_CAUSE_ACTOR_DIED),
+    OUT_OF_MEMORY(YOKE_LAYER_ACTOR, YOKE_CAUSE_RESTART),
     OUT_OF_MEMORY(YOKE_LAYER_OS, YOKE_CAUSE_SIGNAL),
     OUT_OF_MEMORY(YOKE_LAYER_OS, YOKE_CAUSE_PARENT_LOST),
 };
@@ -76,8 +77,8 @@ static const char *const kind_names[] = {
     [YOKE_CAUSE_PEER_RAISED] = "peer raised",     [YOKE_CAUSE_PEER_CANCELLED] = "peer cancelled",
     [YOKE_CAUSE_LINK_LOST] = "link lost",         [YOKE_CAUSE_ACTOR] = "actor cancel",
     [YOKE_CAUSE_ACTOR_NURSERY] = "actor nursery", [YOKE_CAUSE_ACTOR_SELF] = "actor self",
-    [YOKE_CAUSE_ACTOR_DIED] = "actor died",       [YOKE_CAUSE_SIGNAL] = "signal",
-    [YOKE_CAUSE_PARENT_LOST] = "parent lost",
+    [YOKE_CAUSE_ACTOR_DIED] = "actor died",       [YOKE_CAUSE_RESTART] = "supervisor restart",
+    [YOKE_CAUSE_SIGNAL] = "signal",               [YOKE_CAUSE_PARENT_LOST] = "parent lost",
 };
 
 _Static_assert(sizeof kind_names / sizeof *kind_names == KINDS, "a kind is missing in one table");

@@ -6,10 +6,10 @@
  * (<yoke/context.h>). A child exposes only the endpoints that it was told to.
  *
  * An actor serves until its nursery closes, or runs a main endpoint whose return is its end. The
- * ladder of its teardown is: cancel request, acknowledged, its own exit; else SIGTERM; else SIGKILL;
- * always reaped. What becomes of the others, and of itself, when an actor fails is its nursery's
- * strategy; by default it fails the nursery, which cancels the rest. When a parent is gone by any
- * means, SIGKILL included, its children end by themselves.
+ * ladder of its teardown is: cancel request, acknowledged, its own exit; else SIGTERM; else
+ * SIGKILL; always reaped. What becomes of the others, and of itself, when an actor fails is its
+ * nursery's strategy; by default it fails the nursery, which cancels the rest. When a parent is
+ * gone by any means, SIGKILL included, its children end by themselves.
  */
 #ifndef YOKE_ACTOR_H
 #define YOKE_ACTOR_H
@@ -82,10 +82,11 @@ enum yoke_restart_kind {
 /* An end of an actor that did not fail its nursery. Everything is borrowed for the call. */
 struct yoke_actor_end {
     struct yoke_portal *portal;
-    const struct yoke_error *error; /* why; settled by the supervisor, which handled it */
-    bool restarts;                  /* it will be up again, unless its nursery ends before */
-    unsigned restart_count;         /* of this actor so far, this one included */
-    int64_t delay_ns;               /* before it is started again */
+    const struct yoke_error
+        *error;             /* why, handled by that; NULL: it obeyed, for a sibling that failed */
+    bool restarts;          /* it will be up again, unless its nursery ends before */
+    unsigned restart_count; /* of this actor so far, this one included */
+    int64_t delay_ns;       /* before it is started again */
 };
 
 struct yoke_actor_nursery_opts {

@@ -38,14 +38,14 @@ struct yoke_portal {
     bool up;                 /* its Aid has come */
     struct yoke_error *lost; /* why nothing comes any more; shared by all who wait */
     struct yk_list dialogs[YK_DIALOG_BUCKETS];
-    struct yk_list waiters;       /* for `up`, and for dialogs to end */
+    struct yk_list waiters; /* for `up`, and for dialogs to end */
     /*
      * Not NULL: the front of a child of ours, which is what programs hold. It has no link; each
      * incarnation of the child has a portal of its own, and `lost` here is the end of the last one.
      */
     struct yk_actor_child *child;
-    bool end_expected;            /* this actor asked it to end */
-    bool end_told;                /* a context has already told of its cancellation */
+    bool end_expected; /* this actor asked it to end */
+    bool end_told;     /* a context has already told of its cancellation */
 };
 
 /* A value that was received, in the order of receipt. */

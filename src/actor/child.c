@@ -42,9 +42,10 @@ static int check(const char *name, const struct yoke_actor_opts *opts)
                           "\"%s\" can't name an actor: 1 to 63 bytes without quotes or backslashes",
                           name != NULL ? name : "(null)");
     if (opts->run != NULL && !is_endpoint(opts->run))
-        return yoke_raise("yoke.Misuse", EINVAL,
-                          "actor %s: its main endpoint \"%s\" is not of the form namespace:function",
-                          name, opts->run);
+        return yoke_raise(
+            "yoke.Misuse", EINVAL,
+            "actor %s: its main endpoint \"%s\" is not of the form namespace:function", name,
+            opts->run);
     if (opts->args.type != YOKE_NIL && opts->args.type != YOKE_MAP_VALUE)
         return yoke_raise("yoke.Misuse", EINVAL, "arguments of actor %s: a map or nil is needed",
                           name);
@@ -155,12 +156,18 @@ int yk_child_up(struct yk_actor_child *child)
     return started(child);
 }
 
+/* One that is about to be restarted takes no more contexts: they would see its end for no fault. */
+static bool takes_contexts(const struct yk_actor_child *child)
+{
+    return child->serving && !child->affected && !child->told;
+}
+
 int yk_portal_reach(struct yoke_portal *portal, struct yoke_portal **ret_peer)
 {
     struct yk_actor_child *child = portal->child;
     int rc = 0;
 
-    while (child != NULL && rc == 0 && portal->lost == NULL && !child->serving)
+    while (child != NULL && rc == 0 && portal->lost == NULL && !takes_contexts(child))
         rc = yk_wait_in(&portal->waiters, "an actor to be up again", NULL);
     if (rc == 0 && portal->lost != NULL)
         return yk_flight_raise(yk_locus(), yoke_error_ref(portal->lost));

@@ -31,11 +31,11 @@ struct yk_actor_child {
     enum yoke_restart_kind restart;
     int64_t start_ns, cancel_ns, term_ns;
     enum yk_phase phase;
-    bool serving;  /* contexts may be opened into `now` */
-    bool affected; /* by a failure: it goes down, if it is not, and is started again */
-    bool told;     /* to go down for that */
-    bool released; /* it is its turn to start */
-    struct yoke_scope *life;    /* of the supervising task, all incarnations; NULL before and after */
+    bool serving;            /* contexts may be opened into `now` */
+    bool affected;           /* by a failure: it goes down, if it is not, and is started again */
+    bool told;               /* to go down for that */
+    bool released;           /* it is its turn to start */
+    struct yoke_scope *life; /* of the supervising task, all incarnations; NULL before and after */
     struct yoke_scope *attempt; /* around one incarnation and the delay before; NULL in between */
     struct yk_list turn;        /* the supervising task, waiting for its turn */
     int64_t not_before_ns;      /* start again; 0: at once */
@@ -57,7 +57,7 @@ struct yk_supervisor {
     bool closing;
     struct yoke_error *last_failure; /* that led to a restart; owned */
     char reason[128];                /* of those that go down with it */
-    int64_t *failures; /* ring of opts.max_restarts times */
+    int64_t *failures;               /* ring of opts.max_restarts times */
     size_t first, n;
 };
 
@@ -84,8 +84,9 @@ struct yk_supervisor *yk_supervisor_new(struct yoke_nursery *tasks,
 void yk_supervisor_free(struct yk_supervisor *supervisor); /* NULL is fine */
 
 /*
- * A child has failed, or ended and is permanent, and is down. Takes over the error. 0: it, and those
- * that the strategy names, will be started again; negative: that is the nursery's failure, raised.
+ * A child has failed, or ended and is permanent, and is down. Takes over the error. 0: it, and
+ * those that the strategy names, will be started again; negative: that is the nursery's failure,
+ * raised.
  */
 int yk_supervisor_failed(struct yk_actor_child *child, struct yoke_error *error);
 

@@ -12,7 +12,8 @@ struct yk_spawner {
     const char *name;
     /*
      * Starts an actor whose end of the link is `fd`, which stays the caller's, and fills in
-     * `process` and the pid of the child's id. 0, or negative with an error raised and nothing left.
+     * `process` and the pid of the child's id. 0, or negative with an error raised and nothing
+     * left.
      */
     int (*start)(struct yk_incarnation *incarnation, int fd);
     /* As of yk_host_ops. kill NULL: it can't be forced to end, only asked. */

@@ -38,12 +38,12 @@ static void wait_contexts(struct yk_incarnation *incarnation)
 {
     struct yoke_portal *portal = incarnation->portal;
     struct yoke_scope scope;
-    int rc = yoke_scope_open(
-        &scope, &(struct yoke_scope_opts){
-                    .name = "contexts end first",
-                    .timeout_ns = bounded(incarnation, incarnation->child->cancel_ns),
-                    .shield = true,
-                });
+    int rc = yoke_scope_open(&scope,
+                             &(struct yoke_scope_opts){
+                                 .name = "contexts end first",
+                                 .timeout_ns = bounded(incarnation, incarnation->child->cancel_ns),
+                                 .shield = true,
+                             });
 
     while (rc == 0 && portal->lost == NULL && yk_portal_contexts_ending(portal))
         rc = yk_wait_in(&portal->waiters, "contexts of an actor to end", NULL);

@@ -5,10 +5,11 @@
  * opened
  * (<yoke/context.h>). A child exposes only the endpoints that it was told to.
  *
- * An actor serves until its nursery closes: closing is its orderly end. The ladder of its teardown
- * is: cancel request, acknowledged, its own exit; else SIGTERM; else SIGKILL; always reaped. An
- * actor that ends without being asked fails its nursery (one-cancels-all) with "yoke.ActorDied".
- * When a parent is gone by any means, SIGKILL included, its children end by themselves.
+ * An actor serves until its nursery closes, or runs a main endpoint whose return is its end. The
+ * ladder of its teardown is: cancel request, acknowledged, its own exit; else SIGTERM; else
+ * SIGKILL; always reaped. What becomes of the others, and of itself, when an actor fails is its
+ * nursery's strategy; by default it fails the nursery, which cancels the rest. When a parent is
+ * gone by any means, SIGKILL included, its children end by themselves.
  */
 #ifndef YOKE_ACTOR_H
 #define YOKE_ACTOR_H
@@ -22,7 +23,7 @@
 YOKE_BEGIN
 
 struct yoke_portal;
-struct yk_actor_child;
+struct yk_supervisor;
 
 /* What main() needs. */
 struct yoke_main_opts {
@@ -54,15 +55,60 @@ YOKE_API void yoke_serve_if_spawned(int argc, char **argv);
 
 struct yoke_actor_nursery {    /* lives in the caller's frame; every field is private */
     struct yoke_nursery tasks; /* one supervising task per child */
-    struct yk_list children;
-    bool closing;
+    struct yk_supervisor *supervisor;
+};
+
+/* What happens when an actor is to be restarted: to it, and to the others of its nursery. */
+enum yoke_strategy {
+    YOKE_ONE_CANCELS_ALL = 0, /* nothing is restarted: the nursery fails and cancels the rest */
+    YOKE_ONE_FOR_ONE,         /* it alone is restarted */
+    YOKE_REST_FOR_ONE,        /* it, and those that were started after it */
+    YOKE_ONE_FOR_ALL,         /* all */
+};
+
+/*
+ * Which ends of an actor call for a restart. It fails if its main endpoint does, if its process
+ * dies of a signal or exits with another status than 0, or if it breaks its link. Its end is normal
+ * if its main endpoint returned, or its process exited with 0. One that was asked to end, by
+ * yoke_portal_cancel_actor or its nursery, is never restarted.
+ */
+enum yoke_restart_kind {
+    YOKE_RESTART_DEFAULT = 0, /* transient if it has a main endpoint, else permanent */
+    YOKE_RESTART_PERMANENT,   /* every end */
+    YOKE_RESTART_TRANSIENT,   /* a failure */
+    YOKE_RESTART_TEMPORARY,   /* none: its failure is told to on_end, and otherwise ignored */
+};
+
+/* An end of an actor that did not fail its nursery. Everything is borrowed for the call. */
+struct yoke_actor_end {
+    struct yoke_portal *portal;
+    const struct yoke_error
+        *error;             /* why, handled by that; NULL: it obeyed, for a sibling that failed */
+    bool restarts;          /* it will be up again, unless its nursery ends before */
+    unsigned restart_count; /* of this actor so far, this one included */
+    int64_t delay_ns;       /* before it is started again */
 };
 
 struct yoke_actor_nursery_opts {
     const char *name; /* borrowed while open; NULL: the function that opened it */
+    enum yoke_strategy strategy;
+    unsigned max_restarts;  /* more failures than these within period_ns fail the nursery, with
+                               "yoke.RestartLimit"; 0: 3; at most 1000 */
+    int64_t period_ns;      /* 0: 5 s */
+    int64_t backoff_ns;     /* before an actor that failed is started again, doubled with each
+                               failure that follows within period_ns; of each delay the second half
+                               is random; 0: 10 ms */
+    int64_t backoff_max_ns; /* 0: 10 s */
+    bool ordered_shutdown;  /* end the actors one after another, the last started first; else all
+                               at once */
+    void (*on_end)(void *arg, const struct yoke_actor_end *end); /* in a task, must not block */
+    void *arg;
 };
 
-/* Opens an actor nursery in the calling task; nests with scopes. Close it in any case. */
+/*
+ * Opens an actor nursery in the calling task; nests with scopes. Close it in any case. -EINVAL for
+ * options that make no sense; -ENOMEM.
+ */
 #define yoke_actor_nursery_open(nursery, ...)                                                      \
     yoke_actor_nursery_open_at(YOKE_HERE, (nursery), __VA_ARGS__)
 YOKE_API YOKE_MUST_CHECK int yoke_actor_nursery_open_at(const struct yoke_site *site,
@@ -86,6 +132,10 @@ struct yoke_actor_opts {
     const char *expose; /* endpoints it may serve: patterns as of fnmatch(3), separated by spaces,
                            such as "sum:* admin:ping"; NULL: none */
     const char *listen; /* where it listens (<yoke/peer.h>) before it is up; NULL: nowhere */
+    const char *run; /* its main endpoint, which it may serve in any case: called after each start,
+                        and up once that has called yoke_context_started; NULL: it only serves */
+    struct yoke_value args; /* for `run`, copied */
+    enum yoke_restart_kind restart;
     const char *executable;    /* NULL: the running one */
     int64_t start_timeout_ns;  /* until it is up; 0: 10 s */
     int64_t cancel_timeout_ns; /* from the cancel request to SIGTERM; 0: 3 s */
@@ -95,9 +145,11 @@ struct yoke_actor_opts {
 };
 
 /*
- * Starts an actor and waits until it is up. 0 and a portal that is valid until the nursery closes;
+ * Starts an actor and waits until it is up. 0 and a portal that is valid until the nursery closes,
+ * over restarts: a context that is opened while the actor is being restarted waits until it is up.
  * YOKE_CANCELLED (then nothing is left running); YOKE_EDIED if the process ended before it was up,
- * with its status; YOKE_EUNRESPONSIVE; -errno if no process could be made.
+ * with its status; YOKE_EUNRESPONSIVE; what its main endpoint failed with before it had started;
+ * -errno if no process could be made. A first start that fails is not repeated.
  */
 #define yoke_actor_start(nursery, name, ...) /* opts, ret_portal */                                \
     yoke_actor_start_at(YOKE_HERE, (nursery), (name), __VA_ARGS__)
@@ -124,7 +176,8 @@ YOKE_API const struct yoke_actor_id *yoke_portal_actor(const struct yoke_portal 
 /*
  * Asks the whole actor behind the portal to end, with an actor-layer cause; never waits, never
  * fails, repeating it is fine. `reason` may be NULL. Contexts into it end with
- * YOKE_EPEERCANCELLED. For a child of one of the caller's nurseries this is its expected end.
+ * YOKE_EPEERCANCELLED. For a child of one of the caller's nurseries this is its expected end, after
+ * which it is not restarted.
  */
 #define yoke_portal_cancel_actor(portal, reason)                                                   \
     yoke_portal_cancel_actor_at(YOKE_HERE, (portal), (reason))
@@ -135,8 +188,18 @@ YOKE_API void yoke_portal_cancel_actor_at(const struct yoke_site *site, struct y
 #define yoke_actor_cancel_self(reason) yoke_actor_cancel_self_at(YOKE_HERE, (reason))
 YOKE_API void yoke_actor_cancel_self_at(const struct yoke_site *site, const char *reason);
 
+/* How often a child actor was restarted; 0 for actors that are not children of this one. */
+YOKE_API unsigned yoke_portal_restarts(const struct yoke_portal *portal);
+
 /*
- * Waits until a child actor's process has ended and was reaped. 0, and how it ended: `ret_status`
+ * What a child actor failed with last, handled by its nursery's strategy; NULL if nothing. Borrowed
+ * until it fails again or its nursery closes.
+ */
+YOKE_API const struct yoke_error *yoke_portal_last_error(const struct yoke_portal *portal);
+
+/*
+ * Waits until a child actor's process has ended for good and was reaped: it will not be restarted.
+ * 0, and how it ended: `ret_status`
  * as of waitpid(2), and what it used; either may be NULL. -ECHILD if it is not a child of the
  * caller.
  */

@@ -39,6 +39,7 @@ enum yoke_cause_kind {
     YOKE_CAUSE_ACTOR_NURSERY, /* its actor nursery was cancelled or closed */
     YOKE_CAUSE_ACTOR_SELF,    /* the actor cancelled itself */
     YOKE_CAUSE_ACTOR_DIED,    /* an actor of the nursery died */
+    YOKE_CAUSE_RESTART,       /* restarted by its supervisor with a sibling that failed */
     /* os */
     YOKE_CAUSE_SIGNAL,      /* a signal; number and sender in yoke_cause_signal() */
     YOKE_CAUSE_PARENT_LOST, /* the parent process is gone */

@@ -81,10 +81,15 @@ struct yoke_portal {
     } beat;
     struct yoke_error *lost; /* why nothing comes any more; shared by all who wait */
     struct yk_list dialogs[YK_DIALOG_BUCKETS];
-    struct yk_list waiters;       /* for `up`, and for dialogs to end */
-    struct yk_actor_child *child; /* NULL: not our child */
-    bool end_expected;            /* this actor asked it to end */
-    bool end_told;                /* a context has already told of its cancellation */
+    struct yk_list waiters; /* for `up`, and for dialogs to end */
+    /*
+     * Not NULL: the front of a child of ours, which is what programs hold. It has no link; each
+     * incarnation of the child has a portal of its own, and `lost` here is the end of the last one.
+     */
+    struct yk_actor_child *child;
+    struct yk_incarnation *incarnation; /* not NULL: of this incarnation of a child of ours */
+    bool end_expected;                  /* this actor asked it to end */
+    bool end_told;                      /* a context has already told of its cancellation */
 };
 
 /* A value that was received, in the order of receipt. */
@@ -156,6 +161,16 @@ void yk_portal_farewell(struct yoke_portal *portal, const struct yoke_error *err
 
 /* Waits for the peer's Aid. 0; YOKE_CANCELLED; -EPIPE (not raised) if the link ended before. */
 int yk_portal_wait_up(struct yoke_portal *portal);
+
+/* Wakes all who wait for a change of `up` or `lost`. */
+void yk_portal_changed(struct yoke_portal *portal);
+
+/*
+ * The portal that has the link: for the front of a child that of its incarnation, once it serves.
+ * 0; YOKE_CANCELLED; what a child that will not be up again has ended with. Borrowed until the next
+ * checkpoint. child.c
+ */
+int yk_portal_reach(struct yoke_portal *portal, struct yoke_portal **ret_peer);
 
 /* Nothing will come any more: ends all dialogs with this error. Takes over the reference. Once. */
 void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error);

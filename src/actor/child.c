@@ -1,35 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The supervisor of one child actor: spawn, greet, wait, teardown. It runs as a task of the actor
- * nursery, so that cancelling the nursery is what takes the child down; its link has tasks of its
- * own behind a shield, since the teardown needs the link until the process is gone.
+ * A child actor over its incarnations. One supervising task per child, in the actor nursery, runs
+ * them one after another; so there is nothing to coordinate as long as each fails for itself, and
+ * cancelling the nursery ends each, whatever it does just then. What a failure means for the others
+ * is decided in restart.c.
  *
- * Whatever happens, the supervisor does not end before the process is reaped: nothing outlives its
- * scope. The ladder of processes has two more rungs here at its foot: contexts that are being
- * cancelled may end first, then comes the cancel request.
+ * Programs hold the front: a portal without a link, valid over restarts. Each incarnation has a
+ * portal of its own, so that nothing that belongs to a dead process can meet the next one.
  */
 #include "actor/child.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "actor/spawner.h"
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "io/ladder.h"
-
-enum { CHILD_FD = 3 }; /* the descriptor that a child finds its link at */
-
-static struct yoke_host *host_of(const struct yk_actor_child *child)
-{
-    return child->portal->actor->runtime->host;
-}
 
 static bool is_name(const char *name)
 {
@@ -38,7 +27,57 @@ static bool is_name(const char *name)
            strpbrk(name, "'\"\\\n") == NULL;
 }
 
-struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const char *name,
+static bool is_endpoint(const char *name)
+{
+    const char *colon = strchr(name, ':');
+
+    return colon != NULL && colon != name && colon[1] != '\0' && strlen(name) < YK_ENDPOINT_MAX &&
+           strpbrk(name, " *?[\\") == NULL;
+}
+
+static int check(const char *name, const struct yoke_actor_opts *opts, struct yk_place *ret_listen)
+{
+    if (!is_name(name))
+        return yoke_raise("yoke.Misuse", EINVAL,
+                          "\"%s\" can't name an actor: 1 to 63 bytes without quotes or backslashes",
+                          name != NULL ? name : "(null)");
+    if (opts->listen != NULL && yk_place_parse(opts->listen, ret_listen) < 0)
+        return yoke_error_code(yoke_in_flight());
+    if (opts->run != NULL && !is_endpoint(opts->run))
+        return yoke_raise(
+            "yoke.Misuse", EINVAL,
+            "actor %s: its main endpoint \"%s\" is not of the form namespace:function", name,
+            opts->run);
+    if (opts->args.type != YOKE_NIL && opts->args.type != YOKE_MAP_VALUE)
+        return yoke_raise("yoke.Misuse", EINVAL, "arguments of actor %s: a map or nil is needed",
+                          name);
+    if (opts->args.type != YOKE_NIL && opts->run == NULL)
+        return yoke_raise("yoke.Misuse", EINVAL, "actor %s has arguments, but no main endpoint",
+                          name);
+    if ((unsigned)opts->restart > YOKE_RESTART_TEMPORARY)
+        return yoke_raise("yoke.Misuse", EINVAL, "actor %s: %d is no kind of restart", name,
+                          (int)opts->restart);
+    return 0;
+}
+
+static bool copy_opts(struct yk_actor_child *child, const struct yoke_actor_opts *opts)
+{
+    child->expose = yk_strdup(opts->expose != NULL ? opts->expose : "");
+    child->executable = opts->executable != NULL ? yk_strdup(opts->executable) : NULL;
+    child->run = opts->run != NULL ? yk_strdup(opts->run) : NULL;
+    child->args = opts->args.type != YOKE_NIL ? yoke_value_copy(opts->args) : NULL;
+    child->restart = opts->restart != YOKE_RESTART_DEFAULT ? opts->restart
+                     : opts->run != NULL                   ? YOKE_RESTART_TRANSIENT
+                                                           : YOKE_RESTART_PERMANENT;
+    child->start_ns = opts->start_timeout_ns > 0 ? opts->start_timeout_ns : YK_START_NS;
+    child->cancel_ns = opts->cancel_timeout_ns > 0 ? opts->cancel_timeout_ns : YK_CANCEL_NS;
+    child->term_ns = opts->term_timeout_ns > 0 ? opts->term_timeout_ns : YK_TERM_NS;
+    return child->expose != NULL && (opts->executable == NULL || child->executable != NULL) &&
+           (opts->run == NULL || child->run != NULL) &&
+           (opts->args.type == YOKE_NIL || child->args != NULL);
+}
+
+struct yk_actor_child *yk_child_new(struct yk_supervisor *supervisor, const char *name,
                                     const struct yoke_actor_opts *opts)
 {
     static const struct yoke_actor_opts defaults;
@@ -48,479 +87,239 @@ struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const ch
 
     if (opts == NULL)
         opts = &defaults;
-    if (!is_name(name)) {
-        yoke_raise("yoke.Misuse", EINVAL,
-                   "\"%s\" can't name an actor: 1 to 63 bytes without quotes or backslashes",
-                   name != NULL ? name : "(null)");
-        return NULL;
-    }
-    if (actor == NULL || (opts->listen != NULL && yk_place_parse(opts->listen, &place) < 0))
+    if (actor == NULL || check(name, opts, &place) < 0)
         return NULL;
     child = yk_calloc(1, sizeof *child);
-    if (child == NULL) {
-        yoke_raise("yoke.Actor", ENOMEM, "no memory for actor %s", name);
-        return NULL;
+    if (child != NULL) {
+        yk_list_init(&child->turn);
+        yk_list_init(&child->in_nursery);
+        yoke_event_init(&child->done);
+        child->supervisor = supervisor;
+        child->listens = opts->listen != NULL;
+        if (child->listens)
+            child->listen = place;
+        child->heartbeat_ns = opts->heartbeat_ns;
+        child->spawner = &yk_spawner_exec;
+        YK_TEXT_COPY(child->id.name, name);
+        child->front = yk_portal_new(actor);
+        if (child->front == NULL) {
+            yk_child_free(child);
+            return NULL;
+        }
+        child->front->child = child;
     }
-    child->portal = yk_portal_new(actor);
-    child->expose = yk_strdup(opts->expose != NULL ? opts->expose : "");
-    child->listens = opts->listen != NULL;
-    child->executable = opts->executable != NULL ? yk_strdup(opts->executable) : NULL;
-    if (child->portal == NULL || child->expose == NULL ||
-        (opts->executable != NULL && child->executable == NULL)) {
-        if (child->portal != NULL)
-            yoke_raise("yoke.Actor", ENOMEM, "no memory for actor %s", name);
+    if (child == NULL || !copy_opts(child, opts)) {
+        yoke_raise("yoke.Actor", ENOMEM, "no memory for actor %s", name);
         yk_child_free(child);
         return NULL;
     }
-    child->portal->child = child;
-    child->nursery = nursery;
-    if (child->listens)
-        child->listen = place;
-    child->heartbeat_ns = opts->heartbeat_ns;
-    child->start_ns = opts->start_timeout_ns > 0 ? opts->start_timeout_ns : YK_START_NS;
-    child->cancel_ns = opts->cancel_timeout_ns > 0 ? opts->cancel_timeout_ns : YK_CANCEL_NS;
-    child->term_ns = opts->term_timeout_ns > 0 ? opts->term_timeout_ns : YK_TERM_NS;
-    YK_TEXT_COPY(child->id.name, name);
-    yk_uuid_new(yk_runtime_current, child->id.uuid);
-    child->process.pidfd = -1;
-    yoke_event_init(&child->process_ended);
-    yoke_event_init(&child->link_ended);
-    yoke_event_init(&child->reaped);
-    yk_list_init(&child->waiters);
-    yk_list_init(&child->in_nursery);
     return child;
 }
 
 void yk_child_free(struct yk_actor_child *child)
 {
-    if (child->portal != NULL)
-        child->portal->child = NULL;
-    yk_portal_unref(child->portal);
+    if (child == NULL)
+        return;
+    if (child->front != NULL)
+        child->front->child = NULL;
+    yk_portal_unref(child->front);
+    yoke_error_unref(child->last_error);
+    yoke_error_unref(child->last_end);
+    yoke_value_free(child->args);
     free(child->expose);
     free(child->executable);
+    free(child->run);
     free(child);
 }
 
-static void set_event(struct yk_actor_child *child, struct yoke_event *event)
+/*
+ * In an ordered shutdown it is told when it is its turn. Not shielded: one whose starter is being
+ * cancelled, and one that comes too late to be told.
+ */
+static int started(struct yk_actor_child *child)
 {
-    yoke_event_set(event);
-    while (yk_wake_first(&child->waiters, 0))
-        continue;
+    struct yoke_nursery *tasks = child->supervisor->tasks;
+    int rc = yoke_started(child->front);
+
+    if (rc == 0 && child->supervisor->opts.ordered_shutdown && !tasks->scope.effective &&
+        yk_task_self("a supervisor")->nursery == tasks)
+        yoke_scope_set_shield(child->life, true);
+    return rc;
 }
 
-static void process_ready(struct yk_watch *watch, unsigned events)
+int yk_child_up(struct yk_actor_child *child)
 {
-    struct yk_actor_child *child = yk_container_of(watch, struct yk_actor_child, process_watch);
+    struct yoke_portal *front = child->front;
+    bool first = child->phase == YK_CHILD_NEW;
 
-    if (events & YK_READABLE)
-        set_event(child, &child->process_ended);
+    child->phase = YK_CHILD_UP;
+    child->serving = true;
+    front->id = child->now.portal->id;
+    front->place = child->now.portal->place;
+    YK_TEXT_COPY(front->address, child->now.portal->address);
+    front->up = true;
+    yk_portal_changed(front);
+    yk_supervisor_advance(child->supervisor);
+    if (!first)
+        return 0;
+    return started(child);
 }
 
-static struct yk_ladder ladder_of(struct yk_actor_child *child)
+/* One that is about to be restarted takes no more contexts: they would see its end for no fault. */
+static bool takes_contexts(const struct yk_actor_child *child)
 {
-    return (struct yk_ladder){host_of(child), &child->process, &child->process_ended};
+    return child->serving && !child->affected && !child->told;
 }
 
-static int spawn_with(struct yk_actor_child *child, int fd)
+int yk_portal_reach(struct yoke_portal *portal, struct yoke_portal **ret_peer)
 {
-    const struct yoke_runtime *runtime = child->portal->actor->runtime;
-    char uid[160], parent_pid[16], fd_text[16];
-    char *argv[] = {
-        child->id.name, "-m",    "yoke._child",  "--uid",    uid,
-        "--parent_fd",  fd_text, "--parent_pid", parent_pid, NULL,
-    };
-    struct yk_spawn spawn = {
-        .path = child->executable,
-        .argv = argv,
-        .fds = &(struct yk_spawn_fd){.fd = fd, .as = CHILD_FD},
-        .fds_n = 1,
-        .death_signal = YK_DEATH_SIGNAL, /* until it has asked for it itself */
-    };
-    int rc;
+    struct yk_actor_child *child = portal->child;
+    int rc = 0;
 
-    snprintf(uid, sizeof uid, "('%s', '%s')", child->id.name, child->id.uuid);
-    snprintf(parent_pid, sizeof parent_pid, "%d", (int)runtime->actor.pid);
-    snprintf(fd_text, sizeof fd_text, "%d", CHILD_FD);
-    rc = runtime->host->ops->spawn(runtime->host, &spawn, &child->process);
-    if (rc < 0)
-        return yoke_raise("yoke.Spawn", rc, "actor %s: %s can't be executed: %s", child->id.name,
-                          child->executable != NULL ? child->executable : "this program",
-                          strerror(-rc));
-    child->id.pid = (int32_t)child->process.pid;
+    while (child != NULL && rc == 0 && portal->lost == NULL && !takes_contexts(child))
+        rc = yk_wait_in(&portal->waiters, "an actor to be up again", NULL);
+    if (rc == 0 && portal->lost != NULL)
+        return yk_flight_raise(yk_locus(), yoke_error_ref(portal->lost));
+    if (rc == 0)
+        *ret_peer = child != NULL ? child->now.portal : portal;
+    return rc;
+}
+
+struct yoke_portal *yk_child_end(struct yk_actor_child *child, const struct yoke_cause *cause)
+{
+    if (child->phase == YK_CHILD_UP)
+        return child->now.portal;
+    if (child->life != NULL && child->phase != YK_CHILD_NEW)
+        yk_scope_cancel_cause(child->life, cause);
+    return NULL;
+}
+
+/* One incarnation, and the delay before it. 0 or YOKE_CANCELLED; else it is in child->now. */
+static int attempt(struct yk_actor_child *child)
+{
+    struct yoke_scope scope;
+    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){.name = "incarnation"});
+
+    child->attempt = &scope;
+    child->told = false;
+    child->now.failure = NULL;
+    child->now.end = YK_END_ASKED;
+    if (rc == 0 && child->not_before_ns > 0)
+        rc = yoke_sleep_until(child->not_before_ns);
+    child->not_before_ns = 0;
+    if (rc == 0)
+        rc = yk_incarnation_run(child);
+    child->attempt = NULL;
+    rc = yoke_scope_close(&scope, rc);
+    if (rc == 0 || rc == YOKE_CANCELLED)
+        return rc;
+    yk_assert(child->now.failure == NULL); /* no memory for a timer, before it was started */
+    child->now.failure = yk_flight_take(yk_locus());
+    child->now.end = YK_END_FAILED;
     return 0;
 }
 
-static int watch_process(struct yk_actor_child *child)
+/* What its life ends with. The failure is taken over, and may be NULL. */
+static int end_with(struct yk_actor_child *child, struct yoke_error *failure, int rc)
 {
-    struct yk_ladder ladder = ladder_of(child);
-    int rc;
+    bool handled = child->phase != YK_CHILD_NEW &&
+                   (child->restart == YOKE_RESTART_TEMPORARY ||
+                    (child->now.end == YK_END_NORMAL && child->restart == YOKE_RESTART_TRANSIENT));
 
-    child->process_watch.ready = process_ready;
-    rc = yk_ladder_watch(&ladder, &child->process_watch);
-    if (rc == 0)
-        return 0;
-    yk_link_fini(&child->portal->link);
-    return yoke_raise("yoke.Spawn", rc, "actor %s: its process can't be watched: %s",
-                      child->id.name, strerror(-rc));
-}
-
-/* Process and link. After success the process exists and must be reaped. */
-static int spawn_process(struct yk_actor_child *child)
-{
-    int fds[2];
-    int rc;
-
-    rc = yk_link_unix_pair(fds);
-    if (rc < 0)
-        return yoke_raise("yoke.Spawn", rc, "actor %s: socketpair: %s", child->id.name,
-                          strerror(-rc));
-    rc = yk_link_init(&child->portal->link, &yk_link_unix, fds[0]); /* takes fds[0] over */
-    if (rc < 0) {
-        close(fds[1]);
+    if (failure == NULL)
         return rc;
-    }
-    rc = spawn_with(child, fds[1]);
-    close(fds[1]);
-    if (rc < 0)
-        yk_link_fini(&child->portal->link);
+    if (!handled && !child->now.told)
+        return yk_flight_raise(yk_locus(), failure);
+    yk_supervisor_handled(child, failure, false);
     return rc;
 }
 
-/* The reader, and under it the writer; behind a shield until the supervisor cancels them. */
-static int link_task(void *arg)
+/* Whether such an end of a child of this kind calls for a restart. */
+static bool calls_for_restart(const struct yk_actor_child *child)
 {
-    struct yk_actor_child *child = arg;
-    struct yoke_portal *portal = child->portal;
-    struct yoke_nursery nursery;
-    int rc = yoke_nursery_open(&nursery, &(struct yoke_nursery_opts){
-                                             .name = "link",
-                                             .shield = true,
-                                         });
-
-    child->link_scope = yoke_nursery_scope(&nursery);
-    if (rc == 0)
-        rc = yoke_spawn(&nursery, yk_link_writer, &portal->link);
-    if (rc == 0)
-        rc = yk_portal_read(portal);
-    if (rc < 0 && rc != YOKE_CANCELLED) {
-        yoke_note("on the link to actor %s (pid %d)", child->id.name, (int)child->id.pid);
-        child->link_error = yk_flight_take(yk_locus());
-        rc = 0;
-    }
-    set_event(child, &child->link_ended);
-    if (rc == 0)
-        yoke_scope_cancel(&nursery.scope, "the link has ended");
-    rc = yoke_nursery_close(&nursery, rc);
-    child->link_scope = NULL;
-    return rc;
-}
-
-static int send_spec(struct yk_actor_child *child)
-{
-    struct yk_message message = {.type = YK_SPAWN_SPEC};
-    struct yk_spawn_spec *spec = &message.as.spawn_spec;
-    struct yoke_pair patterns[64];
-    struct yoke_value bind_addr;
-    struct yk_arena arena;
-    char text[4096];
-    size_t n = 0;
-    char *rest = NULL;
-    int rc = 0;
-
-    YK_TEXT_COPY(text, child->expose);
-    for (char *word = strtok_r(text, " ", &rest); word != NULL && n < 64;
-         word = strtok_r(NULL, " ", &rest))
-        patterns[n++] = (struct yoke_pair){word, yoke_str("")};
-    spec->parent_main_data = yoke_map(NULL, 0);
-    spec->runtime_vars = YOKE_MAP({"_is_root", yoke_bool(false)});
-    spec->enable_modules = yoke_map(patterns, n);
-    spec->reg_addrs = yoke_array(NULL, 0);
-    spec->bind_addrs = yoke_nil();
-    yk_arena_init(&arena);
-    if (child->listens) {
-        rc = yk_place_to_wire(&arena, &child->listen, &bind_addr);
-        spec->bind_addrs = yoke_array(&bind_addr, 1);
-    }
-    if (rc == 0)
-        rc = yk_portal_send(child->portal, &message);
-    yk_arena_fini(&arena);
-    return rc;
-}
-
-static const char *describe_exit(const struct yk_actor_child *child, char *text, size_t size)
-{
-    if (!child->taken)
-        return yk_ladder_describe(child->exit.status, text, size);
-    snprintf(text, size, "ended, but its status was taken by another wait in this process");
-    return text;
-}
-
-static struct yoke_error *died(const struct yk_actor_child *child, const char *when)
-{
-    const struct rusage *usage = &child->exit.usage;
-    char how[96];
-
-    return yk_error_make(
-        YOKE_HERE, "yoke.ActorDied", YOKE_EDIED,
-        "actor %s (pid %d) %s%s; it used %ld.%03ld s of processor time, %ld KiB of "
-        "memory",
-        child->id.name, (int)child->id.pid, describe_exit(child, how, sizeof how), when,
-        (long)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec),
-        (long)((usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1000 % 1000),
-        usage->ru_maxrss);
-}
-
-/* While a tracer holds it, an ended process can't be reaped by its parent. */
-static void wait_for_tracer(void)
-{
-    struct yoke_scope scope;
-    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){.name = "tracer", .shield = true});
-
-    if (rc == 0)
-        rc = yoke_sleep(YOKE_MS(5));
-    if (yoke_scope_close(&scope, rc) < 0)
-        yoke_clear(); /* no memory for a timer: then it is asked again at once */
-}
-
-static void reap(struct yk_actor_child *child)
-{
-    int rc;
-
-    while ((rc = host_of(child)->ops->reap(host_of(child), &child->process, &child->exit)) == 0)
-        wait_for_tracer();
-    child->taken = rc < 0;
-    host_of(child)->ops->watch_remove(host_of(child), &child->process_watch);
-    close(child->process.pidfd);
-    child->process.pidfd = -1;
-    yoke_event_set(&child->reaped);
+    if (child->now.end == YK_END_FAILED)
+        return child->restart != YOKE_RESTART_TEMPORARY;
+    return child->now.end == YK_END_NORMAL && child->restart == YOKE_RESTART_PERMANENT;
 }
 
 /*
- * A rung's bound. An actor whose parent is gone is killed itself after YK_ORPHAN_NS; its children
- * must be gone before, or each level of the tree would add that much again.
+ * After an incarnation. 1: it is to be started again, once it is its turn; 0 or negative: its life
+ * is over, with that result.
  */
-static int64_t bounded(const struct yk_actor_child *child, int64_t rung_ns)
+static int judge(struct yk_actor_child *child, int rc)
 {
-    int64_t most = YK_ORPHAN_NS / 4;
+    struct yoke_error *failure = child->now.failure;
 
-    return child->portal->actor->orphaned && rung_ns > most ? most : rung_ns;
-}
+    child->now.failure = NULL;
+    if (child->phase == YK_CHILD_NEW || child->life->effective || child->front->end_expected)
+        return end_with(child, failure, rc);
+    if (child->told) {
+        bool restarts = child->restart != YOKE_RESTART_TEMPORARY;
 
-/* Lets contexts that are being cancelled end by themselves: so each victim sees its own chain. */
-static void wait_contexts(struct yk_actor_child *child)
-{
-    struct yoke_scope scope;
-    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
-                                         .name = "contexts end first",
-                                         .timeout_ns = bounded(child, child->cancel_ns),
-                                         .shield = true,
-                                     });
-
-    while (rc == 0 && child->portal->lost == NULL && yk_portal_contexts_ending(child->portal))
-        rc = yk_wait_in(&child->portal->waiters, "contexts of an actor to end", NULL);
-    rc = yoke_scope_close(&scope, rc);
-    yk_assert(rc == 0);
-}
-
-static void ask(struct yk_actor_child *child, const struct yoke_error *failure)
-{
-    struct yk_cause_spec spec = {
-        .layer = YOKE_LAYER_ACTOR,
-        .kind = YOKE_CAUSE_ACTOR_NURSERY,
-        .site = child->nursery->tasks.scope.site,
-        .reason = child->nursery->closing ? "its actor nursery was closed" : NULL,
-        .because = child->nursery->closing || failure == NULL ? NULL : failure->cause,
-    };
-    struct yoke_cause *cause = yk_cause_new(&spec);
-    char cid[YK_CID_SIZE];
-
-    child->asked = true;
-    yk_cid_new(cid);
-    yk_portal_send_cancel(child->portal, cid, NULL, cause);
-    yoke_cause_unref(cause);
-}
-
-/* The ladder; on return the process has ended. Returns how high it was climbed: 0, SIGTERM,
- * SIGKILL. */
-static int climb(struct yk_actor_child *child, const struct yoke_error *failure)
-{
-    struct yk_ladder ladder = ladder_of(child);
-
-    if (child->portal->up && child->portal->lost == NULL) {
-        wait_contexts(child);
-        if (!yoke_event_is_set(&child->process_ended))
-            ask(child, failure);
-        if (yk_ladder_wait(&child->process_ended, bounded(child, child->cancel_ns)))
-            return 0;
+        yk_supervisor_handled(child, failure, restarts);
+        return restarts;
     }
-    if (yk_ladder_wait(&child->process_ended, 1))
+    if (!calls_for_restart(child)) {
+        yk_supervisor_handled(child, failure, false);
         return 0;
-    return yk_ladder_climb(&ladder, SIGTERM, bounded(child, child->term_ns));
-}
-
-/* Until it listens as it was told, if it can say so. */
-static int wait_listening(struct yk_actor_child *child)
-{
-    struct yoke_portal *portal = child->portal;
-    int rc = 0;
-
-    while (rc == 0 && child->listens && portal->version >= 2 && portal->address[0] == '\0' &&
-           portal->farewell == NULL && !portal->ended)
-        rc = yk_wait_in(&portal->waiters, "an actor to listen", NULL);
-    if (rc == 0 && portal->farewell != NULL) {
-        struct yoke_error *farewell = portal->farewell;
-
-        portal->farewell = NULL;
-        rc = yk_flight_raise(yk_locus(), farewell);
     }
-    return rc;
+    if (child->now.told && child->supervisor->opts.strategy == YOKE_ONE_CANCELS_ALL)
+        return end_with(child, failure, 0);
+    rc = yk_supervisor_failed(child, failure);
+    return rc < 0 ? rc : 1;
 }
 
-/* The heartbeat's word. */
-static void silent(struct yoke_portal *portal)
-{
-    struct yk_actor_child *child = portal->child;
-
-    if (child->link_error == NULL)
-        child->link_error =
-            yk_error_make(YOKE_HERE, "yoke.Unresponsive", YOKE_EUNRESPONSIVE,
-                          "actor %s (pid %d) gave no sign of life for %lld ms", child->id.name,
-                          (int)child->id.pid, (long long)(child->heartbeat_ns / 1000000));
-    if (child->link_scope != NULL)
-        yoke_scope_cancel(child->link_scope, "the actor is silent");
-}
-
-/* Until the child is up, as the body of the link's nursery. */
-static int come_up(struct yk_actor_child *child)
-{
-    struct yoke_scope scope;
-    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
-                                         .name = "actor start",
-                                         .timeout_ns = child->start_ns,
-                                     });
-
-    if (rc == 0)
-        rc = yk_portal_greet(child->portal);
-    if (rc == 0)
-        rc = yk_portal_wait_up(child->portal);
-    if (rc == -EPIPE)
-        rc = 0; /* its end is told below, with its status */
-    if (rc == 0 && child->portal->up)
-        rc = send_spec(child);
-    if (rc == 0)
-        rc = wait_listening(child);
-    rc = yoke_scope_close(&scope, rc);
-    if (rc == 0 && yoke_scope_cancelled_caught(&scope))
-        return yoke_raise("yoke.Unresponsive", YOKE_EUNRESPONSIVE,
-                          "actor %s (pid %d) was not up within %lld ms; is it a program that calls "
-                          "yoke_main?",
-                          child->id.name, (int)child->id.pid,
-                          (long long)(child->start_ns / 1000000));
-    if (rc == 0 && child->heartbeat_ns > 0)
-        yk_beat_watch(child->portal, child->heartbeat_ns, silent);
-    return rc;
-}
-
-/* Waits for the end of the process or of its link, whichever comes first. */
-static int wait_end(struct yk_actor_child *child)
+static int wait_turn(struct yk_actor_child *child)
 {
     int rc = 0;
 
-    while (rc == 0 && !yoke_event_is_set(&child->process_ended) &&
-           !yoke_event_is_set(&child->link_ended))
-        rc = yk_wait_in(&child->waiters, "an actor to end", NULL);
+    child->phase = YK_CHILD_DOWN;
+    yk_supervisor_advance(child->supervisor);
+    while (rc == 0 && !child->released)
+        rc = yk_wait_in(&child->turn, "its turn to be restarted", NULL);
+    child->released = false;
     return rc;
 }
 
-/* The life of a child whose process exists. Returns its failure; the process has ended then. */
-static int live(struct yk_actor_child *child, int rc, int *ret_rung)
+static int run_incarnations(struct yk_actor_child *child)
 {
-    if (rc == 0)
-        rc = come_up(child);
-    if (rc == 0 && child->portal->up) {
-        child->started = true;
-        rc = yoke_started(child->portal);
-        if (rc == 0)
-            rc = wait_end(child);
-    }
-    if (rc == 0 && child->link_error == NULL && !yk_ladder_wait(&child->process_ended, YOKE_S(1)))
-        rc = yoke_raise("yoke.LinkLost", YOKE_ELINK,
-                        "actor %s (pid %d) closed its link but lives; it is ended", child->id.name,
-                        (int)child->id.pid);
-    if (!yoke_event_is_set(&child->process_ended)) {
-        struct yoke_error *failure = yk_flight_take(yk_locus());
+    int rc;
 
-        *ret_rung = climb(child, failure);
-        if (failure != NULL)
-            rc = yk_flight_raise(yk_locus(), failure);
+    while ((rc = judge(child, attempt(child))) > 0) {
+        rc = wait_turn(child);
+        if (rc < 0)
+            break;
     }
-    /* What it sent before its end comes first. No descendant holds the link: it is close-on-exec.
-     */
-    if (child->link_scope != NULL)
-        (void)yk_ladder_wait(&child->link_ended, YOKE_S(1));
     return rc;
 }
 
-/* The process is reaped: ends what waits for the peer, and says whether the end was a failure. */
-static int conclude(struct yk_actor_child *child, int rc, int rung)
+/* Nobody will reach it any more. */
+static void finish(struct yk_actor_child *child)
 {
-    bool up = child->portal->up;
-    bool exited = WIFEXITED(child->exit.status);
-    /* One whose start was cancelled is not asked, it has nobody yet to hear it: it is signalled. */
-    bool start_cancelled = !child->started && rc == YOKE_CANCELLED;
-    bool expected = child->asked || child->portal->end_expected;
-    bool told = child->portal->end_told && exited;
-    struct yoke_error *error;
+    struct yoke_portal *front = child->front;
+    const struct yoke_error *now = yoke_in_flight();
+    const struct yoke_error *others = child->supervisor->tasks->first_error;
 
-    error = died(child, rung == SIGKILL   ? " after it ignored its cancellation and SIGTERM"
-                        : rung == SIGTERM ? " after it ignored its cancellation"
-                        : !up             ? " before it was up"
-                                          : "");
-    yk_portal_lost(child->portal, yoke_error_ref(error));
-    if (child->link_error != NULL) {
-        rc = yk_flight_raise(yk_locus(), child->link_error);
-        child->link_error = NULL;
-    }
-    if (rc < 0 && rc != YOKE_CANCELLED) {
-        yk_error_suppress(yk_flight_now(yk_locus()), error); /* the failure in flight tells more */
-        return rc;
-    }
-    if (start_cancelled ||
-        (rung == 0 && (told || (expected && exited && WEXITSTATUS(child->exit.status) == 0)))) {
-        yk_error_absorb(error);
-        return rc;
-    }
-    return yk_flight_raise(yk_locus(), error);
+    if (now == NULL || yoke_error_is_cancelled(now))
+        now = child->phase != YK_CHILD_UP && others != NULL ? others : child->last_end;
+    front->lost = now != NULL ? yoke_error_ref(now) : NULL;
+    child->phase = YK_CHILD_DONE;
+    child->affected = false;
+    yk_portal_changed(front);
+    yoke_event_set(&child->done);
+    yk_supervisor_advance(child->supervisor);
 }
 
 int yk_child_supervise(void *arg)
 {
     struct yk_actor_child *child = arg;
-    struct yoke_nursery nursery;
-    int rung = 0;
-    int rc = spawn_process(child);
+    struct yoke_scope life;
+    int rc = yoke_scope_open(&life, &(struct yoke_scope_opts){.name = child->id.name});
 
-    if (rc < 0)
-        return rc;
-    rc = watch_process(child);
-    if (rc < 0)
-        return rc;
-    rc = yoke_nursery_open(&nursery, &(struct yoke_nursery_opts){.name = child->id.name});
+    child->life = &life;
     if (rc == 0)
-        rc = yoke_spawn(&nursery, link_task, child);
-    rc = live(child, rc, &rung);
-    reap(child);
-    rc = conclude(child, rc, rung);
-    {
-        struct yoke_error *failure = yk_flight_take(yk_locus());
-
-        if (child->link_scope != NULL)
-            yoke_scope_cancel(child->link_scope, "the process has ended");
-        if (failure != NULL)
-            rc = yk_flight_raise(yk_locus(), failure);
-    }
-    rc = yoke_nursery_close(&nursery, rc);
-    yk_beat_unwatch(child->portal);
-    yk_link_fini(&child->portal->link);
-    return rc;
+        rc = run_incarnations(child);
+    finish(child);
+    child->life = NULL;
+    return yoke_scope_close(&life, rc);
 }

@@ -285,6 +285,8 @@ int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
     ctx->magic = CONTEXT_CLOSED;
     if (rc == 0)
         rc = check_open_arguments(site, portal, endpoint, args);
+    if (rc == 0)
+        rc = yk_portal_reach(portal, &portal);
     if (rc < 0)
         return rc;
     if (portal->lost != NULL)

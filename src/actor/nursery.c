@@ -10,10 +10,17 @@ int yoke_actor_nursery_open_at(const struct yoke_site *site, struct yoke_actor_n
                                const struct yoke_actor_nursery_opts *opts)
 {
     struct yoke_nursery_opts task_opts = {.name = opts != NULL ? opts->name : NULL};
+    int rc = yoke_nursery_open_at(site, &nursery->tasks, &task_opts);
 
-    nursery->closing = false;
-    yk_list_init(&nursery->children);
-    return yoke_nursery_open_at(site, &nursery->tasks, &task_opts);
+    nursery->supervisor = NULL;
+    if (rc < 0)
+        return rc;
+    nursery->supervisor = yk_supervisor_new(&nursery->tasks, opts);
+    if (nursery->supervisor == NULL)
+        return yoke_error_code(yoke_in_flight());
+    if (opts != NULL && opts->ordered_shutdown)
+        rc = yoke_spawn(&nursery->tasks, yk_supervisor_shutdown, nursery->supervisor);
+    return rc;
 }
 
 struct yoke_scope *yoke_actor_nursery_scope(struct yoke_actor_nursery *nursery)
@@ -32,16 +39,15 @@ int yoke_actor_nursery_close_at(const struct yoke_site *site, struct yoke_actor_
         .site = site,
         .reason = "its actor nursery was closed",
     };
-    struct yk_list *node;
 
     yk_scope_check_innermost(scope, task, site);
     if (rc >= 0 && yk_flight_now(&task->locus) == scope->flight_at_open && !scope->effective) {
-        nursery->closing = true;
+        nursery->supervisor->closing = true;
         yk_scope_cancel_with(scope, &spec);
     }
     rc = yoke_nursery_close_at(site, &nursery->tasks, rc);
-    while ((node = yk_list_pop(&nursery->children)) != NULL)
-        yk_child_free(yk_container_of(node, struct yk_actor_child, in_nursery));
+    yk_supervisor_free(nursery->supervisor);
+    nursery->supervisor = NULL;
     return rc;
 }
 
@@ -55,10 +61,10 @@ int yoke_actor_start_at(const struct yoke_site *site, struct yoke_actor_nursery 
     int rc;
 
     yk_task_self("yoke_actor_start");
-    child = yk_child_new(nursery, name, opts);
+    child = yk_child_new(nursery->supervisor, name, opts);
     if (child == NULL)
         return yoke_error_code(yoke_in_flight());
-    yk_list_append(&nursery->children, &child->in_nursery);
+    yk_list_append(&nursery->supervisor->children, &child->in_nursery);
     rc = yoke_start_at(site, &nursery->tasks, yk_child_supervise, name, child, &task_opts, &portal);
     if (rc < 0) {
         yk_list_remove(&child->in_nursery);
@@ -70,6 +76,16 @@ int yoke_actor_start_at(const struct yoke_site *site, struct yoke_actor_nursery 
     return 0;
 }
 
+unsigned yoke_portal_restarts(const struct yoke_portal *portal)
+{
+    return portal->child != NULL ? portal->child->restarts : 0;
+}
+
+const struct yoke_error *yoke_portal_last_error(const struct yoke_portal *portal)
+{
+    return portal->child != NULL ? portal->child->last_error : NULL;
+}
+
 int yoke_portal_wait(struct yoke_portal *portal, int *ret_status, struct rusage *ret_usage)
 {
     int rc;
@@ -78,7 +94,7 @@ int yoke_portal_wait(struct yoke_portal *portal, int *ret_status, struct rusage 
     if (portal->child == NULL)
         return yoke_raise("yoke.Misuse", ECHILD, "actor %s is not a child of this one",
                           portal->id.name);
-    rc = yoke_event_wait(&portal->child->reaped);
+    rc = yoke_event_wait(&portal->child->done);
     if (rc < 0)
         return rc;
     if (ret_status != NULL)

@@ -10,6 +10,7 @@
  * who is not the parent, what can't be decoded) ends the link with an error that tells both sides.
  */
 #include "actor/actor.h"
+#include "actor/child.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -59,7 +60,7 @@ void yk_portal_unref(struct yoke_portal *portal)
     free(portal);
 }
 
-static void portal_changed(struct yoke_portal *portal)
+void yk_portal_changed(struct yoke_portal *portal)
 {
     while (yk_wake_first(&portal->waiters, 0))
         continue;
@@ -120,7 +121,7 @@ static int handle_aid(struct yoke_portal *portal, const struct yk_aid *aid)
         return refuse_message(portal, "a second Aid");
     if (aid->uuid[0] == '\0' || strlen(aid->uuid) >= sizeof portal->id.uuid)
         return refuse_message(portal, "an Aid whose uuid is empty or too long");
-    if (portal->child != NULL && strcmp(aid->uuid, portal->child->id.uuid) != 0)
+    if (portal->incarnation != NULL && strcmp(aid->uuid, portal->incarnation->child->id.uuid) != 0)
         return refuse_message(portal, "an Aid with another uuid than it was given");
     YK_TEXT_COPY(portal->id.name, aid->name);
     YK_TEXT_COPY(portal->id.uuid, aid->uuid);
@@ -131,7 +132,7 @@ static int handle_aid(struct yoke_portal *portal, const struct yk_aid *aid)
     portal->is_probe = aid->is_probe;
     portal->is_registrar = aid->has_is_registrar && aid->is_registrar;
     portal->up = true;
-    portal_changed(portal);
+    yk_portal_changed(portal);
     return 0;
 }
 
@@ -266,7 +267,7 @@ static void handle_farewell(struct yoke_portal *portal, const struct yk_error_me
     if (portal->farewell != NULL)
         return;
     portal->farewell = yk_relay_received(portal, message);
-    portal_changed(portal);
+    yk_portal_changed(portal);
 }
 
 static int handle_ping(struct yoke_portal *portal, const struct yk_beat *ping)
@@ -283,12 +284,12 @@ static int handle_listening(struct yoke_portal *portal, const struct yk_listenin
 {
     int rc;
 
-    if (portal->child == NULL || listening->addrs.as.array.n == 0)
+    if (portal->incarnation == NULL || listening->addrs.as.array.n == 0)
         return 0;
     rc = yk_place_from_wire(listening->addrs.as.array.items[0], &portal->place);
     if (rc == 0) {
         yk_place_format(&portal->place, portal->address);
-        portal_changed(portal);
+        yk_portal_changed(portal);
     }
     return rc;
 }
@@ -373,7 +374,7 @@ int yk_portal_read(struct yoke_portal *portal)
         rc = read_one(portal);
     while (rc > 0);
     portal->ended = true;
-    portal_changed(portal);
+    yk_portal_changed(portal);
     return rc;
 }
 
@@ -410,7 +411,7 @@ void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error)
 
             yk_dialog_finish(dialog, yoke_error_ref(error), YOKE_CAUSE_LINK_LOST);
         }
-    portal_changed(portal);
+    yk_portal_changed(portal);
 }
 
 void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const char *target_cid,
@@ -483,6 +484,12 @@ void yoke_portal_cancel_actor_at(const struct yoke_site *site, struct yoke_porta
     yk_task_self("yoke_portal_cancel_actor");
     portal->end_expected = true;
     cause = yk_cause_new(&spec);
+    if (portal->child != NULL)
+        portal = yk_child_end(portal->child, cause);
+    if (portal == NULL) {
+        yoke_cause_unref(cause);
+        return;
+    }
     yk_cid_new(cid);
     yk_portal_send_cancel(portal, cid, NULL, cause);
     yoke_cause_unref(cause);

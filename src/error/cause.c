@@ -55,6 +55,7 @@ static struct yoke_cause out_of_memory[] = {
     OUT_OF_MEMORY(YOKE_LAYER_ACTOR, YOKE_CAUSE_ACTOR_NURSERY),
     OUT_OF_MEMORY(YOKE_LAYER_ACTOR, YOKE_CAUSE_ACTOR_SELF),
     OUT_OF_MEMORY(YOKE_LAYER_ACTOR, YOKE_CAUSE_ACTOR_DIED),
+    OUT_OF_MEMORY(YOKE_LAYER_ACTOR, YOKE_CAUSE_RESTART),
     OUT_OF_MEMORY(YOKE_LAYER_OS, YOKE_CAUSE_SIGNAL),
     OUT_OF_MEMORY(YOKE_LAYER_OS, YOKE_CAUSE_PARENT_LOST),
 };
@@ -69,14 +70,23 @@ static const char *const layer_names[] = {
 };
 
 static const char *const kind_names[] = {
-    [YOKE_CAUSE_SCOPE] = "scope cancel",          [YOKE_CAUSE_DEADLINE] = "deadline",
-    [YOKE_CAUSE_CHILD_FAILED] = "child failed",   [YOKE_CAUSE_BODY_FAILED] = "body failed",
-    [YOKE_CAUSE_RUNTIME_ENDED] = "runtime ended", [YOKE_CAUSE_DEADLOCK] = "deadlock",
-    [YOKE_CAUSE_CONTEXT] = "context cancel",      [YOKE_CAUSE_OPENER_LEFT] = "opener left",
-    [YOKE_CAUSE_PEER_RAISED] = "peer raised",     [YOKE_CAUSE_PEER_CANCELLED] = "peer cancelled",
-    [YOKE_CAUSE_LINK_LOST] = "link lost",         [YOKE_CAUSE_ACTOR] = "actor cancel",
-    [YOKE_CAUSE_ACTOR_NURSERY] = "actor nursery", [YOKE_CAUSE_ACTOR_SELF] = "actor self",
-    [YOKE_CAUSE_ACTOR_DIED] = "actor died",       [YOKE_CAUSE_SIGNAL] = "signal",
+    [YOKE_CAUSE_SCOPE] = "scope cancel",
+    [YOKE_CAUSE_DEADLINE] = "deadline",
+    [YOKE_CAUSE_CHILD_FAILED] = "child failed",
+    [YOKE_CAUSE_BODY_FAILED] = "body failed",
+    [YOKE_CAUSE_RUNTIME_ENDED] = "runtime ended",
+    [YOKE_CAUSE_DEADLOCK] = "deadlock",
+    [YOKE_CAUSE_CONTEXT] = "context cancel",
+    [YOKE_CAUSE_OPENER_LEFT] = "opener left",
+    [YOKE_CAUSE_PEER_RAISED] = "peer raised",
+    [YOKE_CAUSE_PEER_CANCELLED] = "peer cancelled",
+    [YOKE_CAUSE_LINK_LOST] = "link lost",
+    [YOKE_CAUSE_ACTOR] = "actor cancel",
+    [YOKE_CAUSE_ACTOR_NURSERY] = "actor nursery",
+    [YOKE_CAUSE_ACTOR_SELF] = "actor self",
+    [YOKE_CAUSE_ACTOR_DIED] = "actor died",
+    [YOKE_CAUSE_RESTART] = "supervisor restart",
+    [YOKE_CAUSE_SIGNAL] = "signal",
     [YOKE_CAUSE_PARENT_LOST] = "parent lost",
 };
 

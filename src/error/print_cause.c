@@ -196,6 +196,9 @@ static void print_request(struct yk_printer *printer, const struct yoke_cause *c
     case YOKE_CAUSE_ACTOR_DIED:
         print_requester(printer, "an actor died, noticed by ", requester);
         break;
+    case YOKE_CAUSE_RESTART:
+        print_requester(printer, "restarted by its supervisor, ", requester);
+        break;
     case YOKE_CAUSE_SIGNAL:
         print_signal(printer, cause);
         break;

@@ -511,6 +511,8 @@ static void every_kind_of_request_says_who_and_where(void **state)
          "actor cancel by its own task app in root[9d03b7]@4700, app.c:31"},
         {YOKE_LAYER_ACTOR, YOKE_CAUSE_ACTOR_DIED,
          "an actor died, noticed by task app in root[9d03b7]@4700, app.c:31"},
+        {YOKE_LAYER_ACTOR, YOKE_CAUSE_RESTART,
+         "restarted by its supervisor, task app in root[9d03b7]@4700, app.c:31"},
         {YOKE_LAYER_OS, YOKE_CAUSE_SIGNAL, "OS signal of unknown number"},
         {YOKE_LAYER_OS, YOKE_CAUSE_PARENT_LOST, "parent process lost"},
     };

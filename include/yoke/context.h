@@ -25,6 +25,7 @@
 
 #include <yoke/actor.h>
 #include <yoke/scope.h>
+#include <yoke/select.h>
 #include <yoke/value.h>
 
 YOKE_BEGIN
@@ -145,6 +146,13 @@ YOKE_API const struct yoke_actor_id *yoke_context_peer(const struct yoke_context
 YOKE_API YOKE_MUST_CHECK int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value);
 YOKE_API YOKE_MUST_CHECK int yoke_stream_receive(struct yoke_context *ctx,
                                                  struct yoke_value *ret_value);
+
+/*
+ * A case of yoke_select: receives from the stream. Its result is 1, or 0 at the end; as with
+ * receive the value is borrowed until the next one, by either way.
+ */
+YOKE_API struct yoke_select_case yoke_case_stream(struct yoke_context *ctx,
+                                                  struct yoke_value *ret_value);
 
 /* Ends this side's direction: the peer's receive gets 0 after what was sent. Repeating is fine. */
 YOKE_API YOKE_MUST_CHECK int yoke_stream_close(struct yoke_context *ctx);

@@ -303,29 +303,61 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
     return 0;
 }
 
-int yoke_stream_receive(struct yoke_context *ctx, struct yoke_value *ret_value)
+/* Lends the next value. 1; 0: there is none. */
+static int receive_now(struct yk_dialog *dialog, struct yoke_value *ret_value)
 {
-    struct yk_task *task = yk_task_self("yoke_stream_receive");
-    struct yk_dialog *dialog = ctx->dialog;
-    struct yk_list *node;
-    int rc = yk_check_cancelled(task);
+    struct yk_list *node = yk_list_pop(&dialog->items);
 
-    item_free(dialog->lent);
-    dialog->lent = NULL;
-    while (rc == 0 && yk_list_empty(&dialog->items) && !dialog->peer_stopped)
-        rc = yk_wait_in(&dialog->receivers, "a value of a stream", NULL);
-    if (rc < 0)
-        return rc;
-    yk_completed_at_once(task);
-    node = yk_list_pop(&dialog->items);
     if (node == NULL)
         return 0;
+    item_free(dialog->lent);
     dialog->items_n--;
     dialog->lent = yk_container_of(node, struct yk_item, node);
     *ret_value = *dialog->lent->value;
     if (++dialog->consumed >= (dialog->window + 1) / 2 && !dialog->peer_stopped)
         grant(dialog, dialog->consumed);
     return 1;
+}
+
+int yoke_stream_receive(struct yoke_context *ctx, struct yoke_value *ret_value)
+{
+    struct yk_task *task = yk_task_self("yoke_stream_receive");
+    struct yk_dialog *dialog = ctx->dialog;
+    int rc = yk_check_cancelled(task);
+
+    while (rc == 0 && yk_list_empty(&dialog->items) && !dialog->peer_stopped)
+        rc = yk_wait_in(&dialog->receivers, "a value of a stream", NULL);
+    if (rc < 0)
+        return rc;
+    yk_completed_at_once(task);
+    return receive_now(dialog, ret_value);
+}
+
+static int attempt_receive(struct yoke_select_case *c)
+{
+    struct yk_dialog *dialog = c->object;
+
+    c->result = receive_now(dialog, c->data);
+    return c->result == 0 && dialog->peer_stopped ? 1 : c->result;
+}
+
+static int enlist_receive(struct yoke_select_case *c)
+{
+    struct yk_dialog *dialog = c->object;
+
+    yk_list_append(&dialog->receivers, &c->wait.node);
+    return 0;
+}
+
+struct yoke_select_case yoke_case_stream(struct yoke_context *ctx, struct yoke_value *ret_value)
+{
+    static const struct yoke_select_source source = {
+        .name = "a value of a stream",
+        .attempt = attempt_receive,
+        .enlist = enlist_receive,
+    };
+
+    return yoke_case_source(&source, ctx->dialog, ret_value);
 }
 
 int yoke_stream_close(struct yoke_context *ctx)

@@ -25,6 +25,7 @@
 /* tasks */
 #define YK_STACK_SIZE        (64u << 10) /* bytes of a task's stack, guard page included */
 #define YK_TASK_NAME_MAX     64          /* bytes of a task's name, NUL included */
+#define YK_WAIT_TEXT_MAX     96          /* bytes of what a task waits for, as a select tells it */
 #define YK_CHECKPOINT_BUDGET 64    /* blocking calls that complete at once before others run */
 #define YK_SWITCHES_PER_TURN 512   /* task switches between looks at timers and descriptors */
 #define YK_DUMP_TASKS_MAX    10000 /* tasks told in a dump: nobody reads more */

@@ -53,7 +53,7 @@ struct yk_task { /* at the top of its own stack */
     unsigned budget; /* calls that may still complete at once before others run */
     yk_abort_fn abort;
     void *abort_arg;
-    const char *waiting_for; /* static text while parked */
+    const char *waiting_for; /* while parked: static, or in its frame, < YK_WAIT_TEXT_MAX */
     int64_t since_ns;        /* when it parked, by the clock of that turn */
     int wake_rc;
     void *wake_data; /* for the waker and the wait; no meaning here */

@@ -73,7 +73,8 @@ struct yoke_context_opts {
  * Opens a context: starts "namespace:function" in the actor behind the portal and waits until it
  * has called yoke_context_started or returned. On failure nothing is left open: YOKE_EREMOTE with
  * the peer's error; YOKE_EPEERCANCELLED; YOKE_ENOTEXPOSED; YOKE_EDIED, YOKE_ELINK; YOKE_CANCELLED.
- * `args` is a map or nil.
+ * `args` is a map or nil. The earliest deadline around the call bounds the peer too, with a second
+ * added so that the opener's own request comes first: it ends even if the opener can't ask.
  */
 #define yoke_context_open(ctx, portal, endpoint, ...) /* args, opts */                             \
     yoke_context_open_at(YOKE_HERE, (ctx), (portal), (endpoint), __VA_ARGS__)

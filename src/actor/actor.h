@@ -27,7 +27,8 @@ struct yk_actor {
     struct yoke_portal *parent; /* NULL at the root */
     char *expose;               /* patterns, NULL: nothing */
     int32_t parent_pid;
-    bool orphaned; /* the parent is gone: this process has YK_ORPHAN_NS left */
+    struct yk_list openers; /* dialogs that this actor has opened */
+    bool orphaned;          /* the parent is gone: this process has YK_ORPHAN_NS left */
 };
 
 struct yoke_portal {
@@ -52,6 +53,7 @@ struct yk_item {
 
 struct yk_dialog {
     struct yk_list in_portal;
+    struct yk_list in_openers;
     struct yoke_portal *portal;
     char cid[YK_CID_SIZE];
     char endpoint[YK_ENDPOINT_MAX];
@@ -79,6 +81,9 @@ struct yk_dialog {
     bool cancel_acked;
     struct yoke_cause *pending_cancel; /* endpoint: a request that came before its task ran */
     int64_t teardown_ns;
+    int64_t deadline_ns; /* opener: the one that its peer knows; endpoint: its own; or NEVER */
+    struct yoke_cause *deadline_because; /* endpoint, before its scope is open */
+    int64_t wanted_ns; /* endpoint: when who cancelled it stops waiting for its end; or NEVER */
     const struct yoke_endpoint *serves; /* endpoint */
     struct yoke_value *args;            /* endpoint */
 };
@@ -118,6 +123,10 @@ int yk_portal_send(struct yoke_portal *portal, const struct yk_message *message)
 /* Sends a request to cancel the dialog `target_cid`, or with NULL the whole actor. */
 void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const char *target_cid,
                            const struct yoke_cause *cause);
+/* The same, and says for how long this side waits for the end; 0: not said. */
+void yk_portal_send_cancel_within(struct yoke_portal *portal, const char *cid,
+                                  const char *target_cid, const struct yoke_cause *cause,
+                                  int64_t budget_ns);
 
 /* Whether some context of ours into that actor is being cancelled and has not ended yet. */
 bool yk_portal_contexts_ending(const struct yoke_portal *portal);
@@ -133,6 +142,23 @@ void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error,
 void yk_dialog_changed(struct yk_dialog *dialog); /* wakes who waits for its state */
 /* Received values are dropped from now on, and the peer may send without end. */
 void yk_dialog_drain(struct yk_dialog *dialog);
+
+/*
+ * Time budgets: the opener's deadline bounds the endpoint. budget.c
+ */
+/* Fills in the budget of a dialog that is being opened in `scope`. */
+void yk_budget_begin(struct yk_dialog *dialog, struct yoke_scope *scope, struct yk_arena *arena,
+                     struct yk_start *start);
+/* A budget has come for an endpoint; 0: none. Applied once its scope is open. */
+void yk_budget_received(struct yk_dialog *dialog, int64_t budget_ns, struct yoke_value cause);
+void yk_budget_apply(struct yk_dialog *dialog);
+/* A peer ended for this side's deadline: notices that it has expired here, too. */
+void yk_budget_expire(const struct yk_dialog *dialog);
+/* How long to wait for the end of a cancelled peer. */
+int64_t yk_budget_teardown(const struct yk_dialog *dialog);
+/* The time at which a budget that comes now is used up; YOKE_NEVER if that is too far. */
+int64_t yk_budget_end(const struct yoke_portal *portal, int64_t budget_ns);
+void yk_budget_moved(struct yoke_runtime *runtime);
 
 /* Incoming Start, and the task that serves it. serve.c */
 void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start);

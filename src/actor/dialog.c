@@ -39,6 +39,9 @@ struct yk_dialog *yk_dialog_new(struct yoke_portal *portal, const char *cid)
     yk_list_init(&dialog->receivers);
     yk_list_init(&dialog->senders);
     yk_list_init(&dialog->items);
+    yk_list_init(&dialog->in_openers);
+    dialog->deadline_ns = YOKE_NEVER;
+    dialog->wanted_ns = YOKE_NEVER;
     yk_list_append(&portal->dialogs[bucket_of(cid)], &dialog->in_portal);
     return dialog;
 }
@@ -67,6 +70,7 @@ void yk_dialog_free(struct yk_dialog *dialog)
     yk_assert(yk_list_empty(&dialog->waiters) && yk_list_empty(&dialog->receivers) &&
               yk_list_empty(&dialog->senders));
     yk_list_remove(&dialog->in_portal);
+    yk_list_remove(&dialog->in_openers);
     drop_items(dialog);
     item_free(dialog->lent);
     yoke_value_free(dialog->first);
@@ -75,6 +79,7 @@ void yk_dialog_free(struct yk_dialog *dialog)
     yoke_error_unref(dialog->error);
     yoke_cause_unref(dialog->request);
     yoke_cause_unref(dialog->pending_cancel);
+    yoke_cause_unref(dialog->deadline_because);
     yk_portal_unref(dialog->portal);
     free(dialog);
 }
@@ -262,6 +267,10 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
         if (message->as.credit.n > 0 && message->as.credit.n <= INT32_MAX)
             dialog->credit += message->as.credit.n;
         wake_all(&dialog->senders);
+        break;
+    case YK_BUDGET:
+        if (!dialog->opener)
+            yk_budget_received(dialog, message->as.budget.budget_ns, message->as.budget.cause);
         break;
     default:
         break;

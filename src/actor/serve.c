@@ -79,10 +79,12 @@ static int serve(void *arg)
     ctx.dialog = dialog;
     ctx.magic = CONTEXT_OPEN;
     yk_scope_enter(&ctx.scope, task, dialog->endpoint, &site, false);
+    ctx.scope.context = true;
     dialog->ctx = &ctx;
     task->locals[YK_LOCAL_CONTEXT] = &ctx;
     if (dialog->pending_cancel != NULL)
         yk_scope_cancel_cause(&ctx.scope, dialog->pending_cancel);
+    yk_budget_apply(dialog);
     rc = acknowledge(dialog);
     if (rc == 0)
         rc = dialog->serves->fn(&ctx, dialog->args != NULL ? *dialog->args : nil);
@@ -112,6 +114,7 @@ static int spawn_server(struct yoke_portal *portal, const struct yk_start *start
     YK_TEXT_COPY(dialog->endpoint, endpoint->name);
     dialog->serves = endpoint;
     dialog->window = YK_STREAM_WINDOW;
+    yk_budget_received(dialog, start->budget_ns, start->budget_cause);
     dialog->credit = start->credit > 0 ? start->credit : INT32_MAX; /* plain peers grant nothing */
     if (start->kwargs.type == YOKE_MAP_VALUE) {
         dialog->args = yoke_value_copy(start->kwargs);

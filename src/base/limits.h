@@ -61,6 +61,9 @@
 #define YK_TEARDOWN_NS                                                                             \
     INT64_C(5000000000) /* a context's close waits for a cancelled peer: longer than the ladder's  \
                   first rungs, so that the ladder speaks first */
+#define YK_BUDGET_GRACE_NS                                                                         \
+    INT64_C(1000000000) /* an endpoint outlives its opener's deadline by this: time for the        \
+                           opener's own request, which says more, to arrive */
 #define YK_ORPHAN_NS                                                                               \
     INT64_C(4000000000) /* an actor whose parent is gone must have ended by then; a kernel timer   \
                   kills it otherwise */

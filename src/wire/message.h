@@ -28,6 +28,7 @@ enum yk_message_type {
     /* extensions */
     YK_CANCEL,
     YK_CREDIT,
+    YK_BUDGET,
 };
 
 /* A string that may be absent (NULL: nil). NUL-terminated; one with a NUL inside is refused. */
@@ -64,6 +65,7 @@ struct yk_start {
     int64_t credit;
     /* extension: remaining time of the opener's deadline; 0: none */
     int64_t budget_ns;
+    struct yoke_value budget_cause; /* map (error/tree.h): what its expiry will be because of */
 };
 
 struct yk_start_ack {
@@ -118,6 +120,13 @@ struct yk_credit {
     int64_t n;
 };
 
+/* Extension: the opener's deadline is another one now, or with a budget of 0 there is none. */
+struct yk_budget {
+    yk_text cid;
+    int64_t budget_ns;
+    struct yoke_value cause; /* as Start.budget_cause */
+};
+
 struct yk_message {
     enum yk_message_type type;
     union {
@@ -131,6 +140,7 @@ struct yk_message {
         struct yk_payload payload; /* YK_STARTED, YK_YIELD, YK_RETURN */
         struct yk_cancel cancel;
         struct yk_credit credit;
+        struct yk_budget budget;
     } as;
 };
 

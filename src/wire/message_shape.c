@@ -48,6 +48,7 @@ static const struct yk_field start_fields[] = {
     FIELD("pld_spec", TEXT, start.pld_spec, .default_text = "typing.Any"),
     FIELD("credit", COUNT, start.credit, .extension = true),
     FIELD("budget_ns", COUNT, start.budget_ns, .extension = true),
+    FIELD("budget_cause", ANY, start.budget_cause, .extension = true, .repair = true),
 };
 
 static const struct yk_field start_ack_fields[] = {
@@ -98,6 +99,12 @@ static const struct yk_field credit_fields[] = {
     NEEDED("n", COUNT, credit.n),
 };
 
+static const struct yk_field budget_fields[] = {
+    NEEDED("cid", TEXT, budget.cid),
+    NEEDED("budget_ns", COUNT, budget.budget_ns),
+    OPTIONAL("cause", MAP_OR_NIL, budget.cause),
+};
+
 #define SHAPE(text, table, ...)                                                                    \
     {                                                                                              \
         NAMED(text), .fields = (table), .n = sizeof(table) / sizeof *(table), __VA_ARGS__          \
@@ -116,6 +123,7 @@ static const struct yk_shape shapes[] = {
     [YK_RETURN] = SHAPE("Return", payload_fields, .extension = false),
     [YK_CANCEL] = SHAPE("Cancel", cancel_fields, .extension = true, .repair = true),
     [YK_CREDIT] = SHAPE("Credit", credit_fields, .extension = true),
+    [YK_BUDGET] = SHAPE("Budget", budget_fields, .extension = true, .repair = true),
 };
 
 enum { SHAPES = sizeof shapes / sizeof *shapes };

@@ -348,6 +348,19 @@ static void credit_comes_back_whole(void **state)
     assert_true(back.as.credit.n == INT64_MAX);
 }
 
+static void a_budget_comes_back_whole(void **state)
+{
+    struct yk_message message = {
+        .type = YK_BUDGET,
+        .as.budget = {"c1", 500, YOKE_MAP({"layer", yoke_str("task")})},
+    };
+    struct yk_message back = there_and_back(*state, &message, true);
+
+    assert_string_equal(back.as.budget.cid, "c1");
+    assert_int_equal(back.as.budget.budget_ns, 500);
+    assert_true(yoke_value_equal(back.as.budget.cause, message.as.budget.cause));
+}
+
 static void each_message_knows_its_cid(void **state)
 {
     struct yk_message aid = an_aid(), spec = {.type = YK_SPAWN_SPEC};
@@ -634,6 +647,7 @@ int main(void)
         TEST(an_error_comes_back_whole),
         TEST(a_cancel_request_comes_back_whole),
         TEST(credit_comes_back_whole),
+        TEST(a_budget_comes_back_whole),
         TEST(each_message_knows_its_cid),
         TEST(each_type_has_a_name),
         TEST(texts_must_be_str),

@@ -40,20 +40,58 @@ struct yk_dialog;
  */
 typedef int (*yoke_endpoint_fn)(struct yoke_context *ctx, struct yoke_value args);
 
-/* Makes fn known as "namespace:function"; at file level. Whether it is exposed is decided per
- * actor. */
-#define YOKE_ENDPOINT(endpoint_name, fn)                                                           \
-    static struct yoke_endpoint yoke_endpoint_##fn = {(endpoint_name), (fn), NULL};                \
+/*
+ * Makes fn known as "namespace:function"; at file level. Whether it is exposed is decided per
+ * actor. What its payloads may be can be said behind it, each by a type; what is not said is any:
+ *
+ *   YOKE_ENDPOINT("shop:order", order, .args = "{item: str, n?: int}", .result = "int or nil");
+ *
+ * Types are: any, nil, bool, int, float, str, bytes, ext; [T], an array of T; {key: T, other?: T},
+ * a map with a key that may be missing, and with "*: T" what any further key must have; T or U.
+ * A value that does not fit is refused where it is sent, by the endpoint and by openers whose
+ * program has it too, and where it is received: "yoke.MsgTypeError", which names the place in the
+ * value, what was expected and what was found. A text that is no type is misuse, and aborts.
+ */
+#define YOKE_ENDPOINT(endpoint_name, ...) /* fn, specs */                                          \
+    YOKE_ENDPOINT_((endpoint_name), __VA_ARGS__, )
+#define YOKE_ENDPOINT_(endpoint_name, fn, ...)                                                     \
+    static struct yoke_endpoint yoke_endpoint_##fn = {endpoint_name, (fn), NULL, NULL,             \
+                                                      YOKE_ENDPOINT_SPECS_(__VA_ARGS__)};          \
     __attribute__((constructor)) static void yoke_endpoint_register_##fn(void)                     \
     {                                                                                              \
         yoke_endpoint_register(&yoke_endpoint_##fn);                                               \
     }                                                                                              \
     struct yoke_endpoint
+#ifdef __cplusplus
+#define YOKE_ENDPOINT_SPECS_(...)                                                                  \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+#else
+#define YOKE_ENDPOINT_SPECS_(...)                                                                  \
+    {                                                                                              \
+        0, __VA_ARGS__                                                                             \
+    }
+#endif
+
+/* What the payloads of an endpoint may be; NULL: any. */
+struct yoke_endpoint_specs {
+    int none_;              /* private */
+    const char *args;       /* of the call; must be a map */
+    const char *started;    /* what it gives to yoke_context_started */
+    const char *stream_in;  /* what it receives, each */
+    const char *stream_out; /* what it sends, each */
+    const char *result;
+};
+
+struct yk_specs;
 
 struct yoke_endpoint {
     const char *name;
     yoke_endpoint_fn fn;
     struct yoke_endpoint *next; /* private */
+    struct yk_specs *parsed;    /* private */
+    struct yoke_endpoint_specs specs;
 };
 /* What the macro calls, before main; `endpoint` must stay as it is for ever. */
 YOKE_API void yoke_endpoint_register(struct yoke_endpoint *endpoint);

@@ -20,7 +20,19 @@
 /* The cid of a dialog's cancel request is its own with this behind it, so that the ack finds it. */
 #define YK_REQUEST_SUFFIX "/c"
 
+/* Start.pld_spec where there is nothing to say; as plain peers write it. */
+#define YK_SPEC_TEXT_ANY "typing.Any"
+
 enum { YK_CID_SIZE = 40, YK_ENDPOINT_MAX = 128, YK_DIALOG_BUCKETS = 64 };
+
+enum yk_spec_of {
+    YK_SPEC_ARGS,
+    YK_SPEC_STARTED,
+    YK_SPEC_IN,
+    YK_SPEC_OUT,
+    YK_SPEC_RESULT,
+    YK_SPECS,
+};
 
 struct yk_actor {
     struct yoke_runtime *runtime;
@@ -85,6 +97,8 @@ struct yk_dialog {
     struct yoke_cause *deadline_because; /* endpoint, before its scope is open */
     int64_t wanted_ns; /* endpoint: when who cancelled it stops waiting for its end; or NEVER */
     const struct yoke_endpoint *serves; /* endpoint */
+    const struct yk_specs *specs;       /* of the endpoint as this program knows it; or NULL */
+    struct yk_specs *peer_specs;        /* endpoint: what its opener expects, if that differs */
     struct yoke_value *args;            /* endpoint */
 };
 
@@ -95,6 +109,19 @@ void yk_cid_new(char *cid);
 /* Endpoints by name. endpoint.c */
 const struct yoke_endpoint *yk_endpoint_find(const char *ns, const char *func);
 bool yk_endpoint_exposed(const char *patterns, const char *name);
+
+/* Payload specs. specs.c */
+struct yk_specs *yk_specs_of_endpoint(const struct yoke_endpoint *endpoint);
+/* Of a text that came with Start, which is borrowed. 0, or an error raised. */
+int yk_specs_received(const char *text, struct yk_specs **ret_specs);
+void yk_specs_free(struct yk_specs *specs);
+const char *yk_specs_text(const struct yk_specs *specs); /* as it travels; "" if it says nothing */
+/* 0, or "yoke.MsgTypeError" raised. */
+int yk_specs_check_sent(const struct yk_dialog *dialog, enum yk_spec_of which,
+                        struct yoke_value value);
+int yk_specs_check_received(const struct yk_specs *specs, const char *endpoint,
+                            const struct yoke_portal *portal, enum yk_spec_of which,
+                            struct yoke_value value);
 
 /* Portals. portal.c */
 struct yoke_portal *yk_portal_new(struct yk_actor *actor); /* NULL with an error raised */

@@ -235,6 +235,7 @@ static int begin(struct yk_dialog *dialog, const char *endpoint, struct yoke_val
     const char *colon = strchr(endpoint, ':');
     char ns[YK_ENDPOINT_MAX];
     struct yk_message message = {.type = YK_START};
+    const struct yoke_endpoint *endpoint_here;
     struct yk_arena arena;
     int rc;
 
@@ -250,11 +251,18 @@ static int begin(struct yk_dialog *dialog, const char *endpoint, struct yoke_val
         .func = colon + 1,
         .kwargs = args.type == YOKE_NIL ? yoke_map(NULL, 0) : args,
         .uid = {self->name, self->uuid},
-        .pld_spec = "typing.Any",
+        .pld_spec = YK_SPEC_TEXT_ANY,
         .credit = dialog->window,
     };
+    endpoint_here = yk_endpoint_find(ns, colon + 1);
+    dialog->specs = endpoint_here != NULL ? endpoint_here->parsed : NULL;
+    if (dialog->portal->link.extensions && yk_specs_text(dialog->specs)[0] != '\0')
+        message.as.start.pld_spec = yk_specs_text(dialog->specs);
     if (!dialog->portal->link.extensions)
         dialog->credit = INT32_MAX;
+    rc = yk_specs_check_sent(dialog, YK_SPEC_ARGS, message.as.start.kwargs);
+    if (rc < 0)
+        return rc;
     yk_arena_init(&arena);
     yk_budget_begin(dialog, task->scope, &arena, &message.as.start);
     rc = yk_portal_send(dialog->portal, &message);
@@ -312,6 +320,9 @@ int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
     ctx->scope.context = true;
     dialog->ctx = ctx;
     rc = wait_open(dialog);
+    if (rc == 0 && dialog->first != NULL)
+        rc = yk_specs_check_received(dialog->specs, endpoint, portal, YK_SPEC_STARTED,
+                                     *dialog->first);
     /* Once started it is open, even if the end came right behind: the body, or close, tells. */
     if (rc == 0 && (dialog->started || dialog->error == NULL))
         return 0;

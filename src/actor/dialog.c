@@ -76,6 +76,7 @@ void yk_dialog_free(struct yk_dialog *dialog)
     yoke_value_free(dialog->first);
     yoke_value_free(dialog->result);
     yoke_value_free(dialog->args);
+    yk_specs_free(dialog->peer_specs);
     yoke_error_unref(dialog->error);
     yoke_cause_unref(dialog->request);
     yoke_cause_unref(dialog->pending_cancel);
@@ -231,6 +232,18 @@ static void keep(struct yk_dialog *dialog, struct yoke_value **place, struct yok
         fail_dialog(dialog, -ENOMEM, "no memory to receive a value");
 }
 
+static void handle_return(struct yk_dialog *dialog, struct yoke_value value)
+{
+    struct yoke_error *error = NULL;
+
+    if (yk_specs_check_received(dialog->specs, dialog->endpoint, dialog->portal, YK_SPEC_RESULT,
+                                value) < 0)
+        error = yk_flight_take(yk_locus());
+    else
+        keep(dialog, &dialog->result, value);
+    yk_dialog_finish(dialog, error, YOKE_CAUSE_PEER_RAISED);
+}
+
 void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message)
 {
     switch (message->type) {
@@ -254,8 +267,7 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
     case YK_RETURN:
         if (!dialog->opener || dialog->finished)
             break;
-        keep(dialog, &dialog->result, message->as.payload.pld);
-        yk_dialog_finish(dialog, NULL, 0);
+        handle_return(dialog, message->as.payload.pld);
         break;
     case YK_ERROR:
         handle_error(dialog, &message->as.error);
@@ -287,6 +299,8 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
     };
     int rc = yk_check_cancelled(task);
 
+    if (rc == 0)
+        rc = yk_specs_check_sent(dialog, dialog->opener ? YK_SPEC_IN : YK_SPEC_OUT, value);
     while (rc == 0 && !dialog->stopped && !dialog->finished && dialog->credit == 0)
         rc = yk_wait_in(&dialog->senders, "credit of a stream", NULL);
     if (rc == 0 && dialog->stopped)
@@ -312,20 +326,24 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
     return 0;
 }
 
-/* Lends the next value. 1; 0: there is none. */
+/* Lends the next value. 1; 0: there is none; or it is refused, and gone. */
 static int receive_now(struct yk_dialog *dialog, struct yoke_value *ret_value)
 {
     struct yk_list *node = yk_list_pop(&dialog->items);
+    int rc;
 
     if (node == NULL)
         return 0;
     item_free(dialog->lent);
     dialog->items_n--;
     dialog->lent = yk_container_of(node, struct yk_item, node);
-    *ret_value = *dialog->lent->value;
+    rc = yk_specs_check_received(dialog->specs, dialog->endpoint, dialog->portal,
+                                 dialog->opener ? YK_SPEC_OUT : YK_SPEC_IN, *dialog->lent->value);
+    if (rc == 0)
+        *ret_value = *dialog->lent->value;
     if (++dialog->consumed >= (dialog->window + 1) / 2 && !dialog->peer_stopped)
         grant(dialog, dialog->consumed);
-    return 1;
+    return rc < 0 ? rc : 1;
 }
 
 int yoke_stream_receive(struct yoke_context *ctx, struct yoke_value *ret_value)
@@ -346,8 +364,11 @@ static int attempt_receive(struct yoke_select_case *c)
 {
     struct yk_dialog *dialog = c->object;
 
-    c->result = receive_now(dialog, c->data);
-    return c->result == 0 && dialog->peer_stopped ? 1 : c->result;
+    int rc = receive_now(dialog, c->data);
+
+    if (rc >= 0)
+        c->result = rc;
+    return rc == 0 && dialog->peer_stopped ? 1 : rc;
 }
 
 static int enlist_receive(struct yoke_select_case *c)

@@ -22,6 +22,8 @@ static struct yk_uid uid_of(const struct yoke_actor_id *id)
 /* tractor knows the bare name: "ContextCancelled", not "yoke.ContextCancelled". */
 static const char *plain_type(const struct yoke_error *error)
 {
+    if (strcmp(error->type, "yoke.MsgTypeError") == 0)
+        return "MsgTypeError";
     return error->code == YOKE_EPEERCANCELLED ? "ContextCancelled" : error->type;
 }
 

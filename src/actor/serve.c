@@ -89,12 +89,31 @@ static int serve(void *arg)
     if (rc == 0)
         rc = dialog->serves->fn(&ctx, dialog->args != NULL ? *dialog->args : nil);
     yk_scope_check_innermost(&ctx.scope, task, &site);
+    if (rc >= 0 && yoke_in_flight() == NULL && dialog->result == NULL)
+        rc = yk_specs_check_sent(dialog, YK_SPEC_RESULT, nil);
     failure = yk_body_failure(task, NULL, rc, &site);
     dialog->ctx = NULL;
     yk_scope_leave(&ctx.scope);
     tell_outcome(dialog, failure);
     yk_dialog_free(dialog);
     return 0;
+}
+
+/* The arguments are as the endpoint says, and what its opener expects of it can be read. */
+static int accept_specs(struct yk_dialog *dialog, const struct yk_start *start)
+{
+    const char *theirs = start->pld_spec;
+
+    dialog->specs = dialog->serves->parsed;
+    if (dialog->portal->link.extensions && strcmp(theirs, YK_SPEC_TEXT_ANY) != 0 &&
+        strcmp(theirs, yk_specs_text(dialog->specs)) != 0) {
+        int rc = yk_specs_received(theirs, &dialog->peer_specs);
+
+        if (rc < 0)
+            return rc;
+    }
+    return yk_specs_check_received(dialog->specs, dialog->endpoint, dialog->portal, YK_SPEC_ARGS,
+                                   start->kwargs);
 }
 
 static int spawn_server(struct yoke_portal *portal, const struct yk_start *start,
@@ -121,6 +140,8 @@ static int spawn_server(struct yoke_portal *portal, const struct yk_start *start
         if (dialog->args == NULL)
             rc = yoke_raise("yoke.Context", ENOMEM, "no memory for the arguments");
     }
+    if (rc == 0)
+        rc = accept_specs(dialog, start);
     if (rc == 0)
         rc = yk_task_new(program, YOKE_HERE, serve, endpoint->name, NULL, dialog, &task);
     if (rc < 0)
@@ -169,7 +190,9 @@ int yoke_context_started(struct yoke_context *ctx, struct yoke_value first)
     if (dialog->started)
         return yoke_raise("yoke.Misuse", EINVAL, "yoke_context_started called twice by %s",
                           dialog->endpoint);
-    rc = yk_portal_send(dialog->portal, &message);
+    rc = yk_specs_check_sent(dialog, YK_SPEC_STARTED, first);
+    if (rc == 0)
+        rc = yk_portal_send(dialog->portal, &message);
     if (rc == 0)
         dialog->started = true;
     return rc;
@@ -179,11 +202,15 @@ int yoke_context_return(struct yoke_context *ctx, struct yoke_value result)
 {
     struct yk_dialog *dialog = ctx->dialog;
     struct yoke_value *copy;
+    int rc;
 
     yk_task_self("yoke_context_return");
     if (dialog->opener)
         return yoke_raise("yoke.Misuse", EINVAL, "yoke_context_return by the opener of %s",
                           dialog->endpoint);
+    rc = yk_specs_check_sent(dialog, YK_SPEC_RESULT, result);
+    if (rc < 0)
+        return rc;
     copy = yoke_value_copy(result);
     if (copy == NULL)
         return yoke_raise("yoke.Context", ENOMEM, "no memory for the result of %s",

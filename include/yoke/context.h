@@ -105,6 +105,7 @@ struct yoke_context { /* the opener's lives in its frame; every field is private
 struct yoke_context_opts {
     unsigned window;             /* values the peer may send ahead of receiving; 0: 64 */
     int64_t teardown_timeout_ns; /* how long close waits for a cancelled peer; 0: 5 s */
+    bool allow_overruns;         /* as yoke_stream_allow_overruns */
 };
 
 /*
@@ -195,6 +196,48 @@ YOKE_API struct yoke_select_case yoke_case_stream(struct yoke_context *ctx,
 
 /* Ends this side's direction: the peer's receive gets 0 after what was sent. Repeating is fine. */
 YOKE_API YOKE_MUST_CHECK int yoke_stream_close(struct yoke_context *ctx);
+
+/*
+ * A peer that knows no credit (a plain tractor actor) may send more than was received. From then on
+ * its values are dropped, and it is told so by an error, "StreamOverrun", as tractor does. With
+ * overruns allowed 616 more are kept, and then the oldest are dropped; how many were, can be asked.
+ */
+YOKE_API void yoke_stream_allow_overruns(struct yoke_context *ctx, bool allow);
+YOKE_API uint64_t yoke_stream_lost(const struct yoke_context *ctx);
+
+/*
+ * Several local consumers of one stream: each subscription gets every value that is received from
+ * when it began. Whoever has nothing to read receives from the stream for all; so a consumer that
+ * is too slow holds up nobody, and is told how many values it lost. While there are subscriptions,
+ * yoke_stream_receive is -EINVAL.
+ */
+struct yk_fanout;
+struct yk_shared;
+struct yoke_stream_subscription { /* in place; every field is private */
+    struct yoke_context *ctx;     /* NULL: not subscribed */
+    struct yoke_subscription subscription;
+    struct yk_shared *lent;
+};
+
+/*
+ * Subscribes; for one task at a time, and until before the context is closed. `kept`: how many
+ * values one may be behind before it loses some, as the first subscription says; 0: 64. 0 or
+ * -ENOMEM.
+ */
+YOKE_API YOKE_MUST_CHECK int yoke_stream_subscribe(struct yoke_context *ctx,
+                                                   struct yoke_stream_subscription *subscription,
+                                                   size_t kept);
+/* No effect if it is not subscribed. */
+YOKE_API void yoke_stream_unsubscribe(struct yoke_stream_subscription *subscription);
+
+/*
+ * As yoke_stream_receive, with `*ret_lost` (may be NULL): how many values were lost before this
+ * one. The value is borrowed until the next one, or the end, of this subscription. If the one that
+ * receives for all is cancelled another goes on, and no value is lost.
+ */
+YOKE_API YOKE_MUST_CHECK int yoke_stream_subscription_receive(
+    struct yoke_stream_subscription *subscription, struct yoke_value *ret_value,
+    uint64_t *ret_lost);
 
 /*
  * One request, one result: opens a context, waits for the peer's result, closes. 0 and the result

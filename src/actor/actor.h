@@ -85,7 +85,11 @@ struct yk_dialog {
     bool draining;        /* close waits: values are dropped */
     struct yoke_value *first;
     struct yoke_value *result;  /* opener: received; endpoint: to be sent */
-    struct yoke_error *error;   /* opener: the peer's, owned */
+    struct yoke_error *error;   /* the peer's, or what it sent was refused with; owned */
+    struct yk_fanout *fanout;   /* its local consumers, if there are several; fanout.c */
+    bool allow_overruns;        /* of a peer without credit */
+    bool overrun;               /* it was told that it sends too much */
+    uint64_t lost;              /* its values that were dropped */
     int64_t credit;             /* values that may still be sent */
     unsigned window;            /* what this side grants */
     unsigned consumed;          /* received values not granted anew yet */
@@ -189,6 +193,12 @@ void yk_budget_moved(struct yoke_runtime *runtime);
 
 /* Incoming Start, and the task that serves it. serve.c */
 void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start);
+
+/* What receive does, without asking whether there are subscriptions. */
+int yk_dialog_receive(struct yk_dialog *dialog, struct yk_task *task, struct yoke_value *ret_value);
+
+/* Tells a peer without credit that it sends too much. relay.c */
+void yk_relay_overrun(struct yk_dialog *dialog);
 
 /* Errors as messages. relay.c. Takes over `error` and settles it: it is the peer's now. */
 void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_error *error);

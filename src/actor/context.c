@@ -219,6 +219,12 @@ static int finish(struct yoke_context *ctx, struct yoke_error *failure,
         *ret_outcome = yk_outcome_new(dialog);
     peer = dialog->error;
     dialog->error = NULL;
+    /* tractor absorbs what its peer came to by sending too much, once it was asked to end. */
+    if (peer != NULL && dialog->overrun && dialog->request != NULL &&
+        strcmp(peer->type, "StreamOverrun") == 0) {
+        yk_error_absorb(peer);
+        peer = NULL;
+    }
     own_request = peer != NULL && peer->code == YOKE_EPEERCANCELLED && dialog->request != NULL &&
                   peer->cause != NULL && yoke_id_equal(peer->cause->id, dialog->request->id);
     yk_scope_leave(&ctx->scope);
@@ -242,6 +248,7 @@ static int begin(struct yk_dialog *dialog, const char *endpoint, struct yoke_val
     YK_TEXT_COPY(dialog->endpoint, endpoint);
     dialog->opener = true;
     dialog->window = opts != NULL && opts->window > 0 ? opts->window : YK_STREAM_WINDOW;
+    dialog->allow_overruns = opts != NULL && opts->allow_overruns;
     dialog->teardown_ns =
         opts != NULL && opts->teardown_timeout_ns > 0 ? opts->teardown_timeout_ns : YK_TEARDOWN_NS;
     yk_text_copy(ns, (size_t)(colon - endpoint) + 1, endpoint);

@@ -67,6 +67,9 @@ void yk_dialog_free(struct yk_dialog *dialog)
 {
     if (dialog == NULL)
         return;
+    if (dialog->fanout != NULL)
+        yk_misuse(NULL, NULL, NULL, "the context of %s ends while its stream has subscriptions",
+                  dialog->endpoint);
     yk_assert(yk_list_empty(&dialog->waiters) && yk_list_empty(&dialog->receivers) &&
               yk_list_empty(&dialog->senders));
     yk_list_remove(&dialog->in_portal);
@@ -154,7 +157,7 @@ void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error, enum y
             yk_scope_cancel_cause(&dialog->ctx->scope, dialog->request);
         else
             cancel_body(dialog, kind, error);
-        if (dialog->opener)
+        if (dialog->opener || kind == YOKE_CAUSE_PEER_RAISED)
             dialog->error = error;
         else
             yoke_error_unref(error); /* shared: the portal, or its openers, tell of it */
@@ -201,13 +204,36 @@ void yk_dialog_drain(struct yk_dialog *dialog)
         grant(dialog, UINT32_C(1) << 30);
 }
 
+/* tractor's rules for a peer that knows no credit. Whether the value that has come is kept. */
+static bool make_room(struct yk_dialog *dialog)
+{
+    if (dialog->items_n < dialog->window)
+        return true;
+    if (dialog->allow_overruns && dialog->items_n < (size_t)dialog->window + YK_OVERRUN_MAX)
+        return true;
+    dialog->lost++;
+    if (dialog->allow_overruns) {
+        struct yk_list *oldest = yk_list_pop(&dialog->items);
+
+        dialog->items_n--;
+        item_free(yk_container_of(oldest, struct yk_item, node));
+        return true;
+    }
+    if (!dialog->overrun)
+        yk_relay_overrun(dialog);
+    return false;
+}
+
 static void handle_yield(struct yk_dialog *dialog, struct yoke_value value)
 {
     struct yk_item *item;
 
     if (dialog->draining || dialog->finished)
         return;
-    if (dialog->items_n >= dialog->window + YK_STREAM_WINDOW) {
+    if (!dialog->portal->link.extensions) {
+        if (!make_room(dialog))
+            return;
+    } else if (dialog->items_n >= dialog->window + YK_STREAM_WINDOW) {
         fail_dialog(dialog, -EOVERFLOW, "the peer sent more values than it was granted");
         return;
     }
@@ -346,18 +372,37 @@ static int receive_now(struct yk_dialog *dialog, struct yoke_value *ret_value)
     return rc < 0 ? rc : 1;
 }
 
+void yoke_stream_allow_overruns(struct yoke_context *ctx, bool allow)
+{
+    yk_task_self("yoke_stream_allow_overruns");
+    ctx->dialog->allow_overruns = allow;
+}
+
+uint64_t yoke_stream_lost(const struct yoke_context *ctx)
+{
+    return ctx->dialog->lost;
+}
+
 int yoke_stream_receive(struct yoke_context *ctx, struct yoke_value *ret_value)
 {
     struct yk_task *task = yk_task_self("yoke_stream_receive");
-    struct yk_dialog *dialog = ctx->dialog;
+
+    if (ctx->dialog->fanout != NULL)
+        return yoke_raise("yoke.Misuse", EINVAL,
+                          "yoke_stream_receive from a stream that has subscriptions");
+    return yk_dialog_receive(ctx->dialog, task, ret_value);
+}
+
+int yk_dialog_receive(struct yk_dialog *dialog, struct yk_task *task, struct yoke_value *ret_value)
+{
     int rc = yk_check_cancelled(task);
 
+    /* Others run before the value is taken: one of them might receive, too. */
+    if (rc == 0 && (dialog->peer_stopped || !yk_list_empty(&dialog->items)))
+        yk_completed_at_once(task);
     while (rc == 0 && yk_list_empty(&dialog->items) && !dialog->peer_stopped)
         rc = yk_wait_in(&dialog->receivers, "a value of a stream", NULL);
-    if (rc < 0)
-        return rc;
-    yk_completed_at_once(task);
-    return receive_now(dialog, ret_value);
+    return rc < 0 ? rc : receive_now(dialog, ret_value);
 }
 
 static int attempt_receive(struct yoke_select_case *c)

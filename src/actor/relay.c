@@ -84,6 +84,37 @@ void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_err
     (void)yoke_release(&hold);
 }
 
+void yk_relay_overrun(struct yk_dialog *dialog)
+{
+    struct yoke_portal *portal = dialog->portal;
+    const struct yoke_actor_id *self = &portal->actor->runtime->actor;
+    struct yoke_value uid[2] = {yoke_str(self->name), yoke_str(self->uuid)};
+    struct yoke_value path[1] = {yoke_array(uid, 2)};
+    char text[YK_ENDPOINT_MAX + 256];
+    struct yk_message message = {
+        .type = YK_ERROR,
+        .as.error =
+            {
+                .src_uid = uid_of(self),
+                .src_type_str = "StreamOverrun",
+                .boxed_type_str = "StreamOverrun",
+                .relay_path = yoke_array(path, 1),
+                .message = text,
+                .tb_str = "",
+                .has_sender = true,
+                .sender = uid_of(&portal->id),
+                .cid = dialog->cid,
+            },
+    };
+
+    snprintf(text, sizeof text, "%s sends values of %s faster than %s receives them",
+             portal->id.name, dialog->endpoint, self->name);
+    if (yk_portal_send(portal, &message) < 0)
+        yoke_clear(); /* no memory for it: the next value too many tries again */
+    else
+        dialog->overrun = true;
+}
+
 /* From a plain peer: what the fields of tractor's Error say. */
 static struct yoke_error *from_fields(const struct yoke_portal *portal,
                                       const struct yk_error_message *message)

@@ -65,6 +65,22 @@ static int acknowledge(struct yk_dialog *dialog)
     return yk_portal_send(dialog->portal, &ack);
 }
 
+/* What the opener sent for an end goes back to it, unless the endpoint failed by itself. */
+static struct yoke_error *with_refusal(struct yk_dialog *dialog, struct yoke_error *failure)
+{
+    struct yoke_error *refusal = dialog->error;
+
+    dialog->error = NULL;
+    if (refusal == NULL || failure == NULL)
+        return refusal != NULL ? refusal : failure;
+    if (failure->cancelled) {
+        yk_error_suppress(refusal, failure);
+        return refusal;
+    }
+    yk_error_suppress(failure, refusal);
+    return failure;
+}
+
 static int serve(void *arg)
 {
     struct yk_dialog *dialog = arg;
@@ -91,7 +107,7 @@ static int serve(void *arg)
     yk_scope_check_innermost(&ctx.scope, task, &site);
     if (rc >= 0 && yoke_in_flight() == NULL && dialog->result == NULL)
         rc = yk_specs_check_sent(dialog, YK_SPEC_RESULT, nil);
-    failure = yk_body_failure(task, NULL, rc, &site);
+    failure = with_refusal(dialog, yk_body_failure(task, NULL, rc, &site));
     dialog->ctx = NULL;
     yk_scope_leave(&ctx.scope);
     tell_outcome(dialog, failure);

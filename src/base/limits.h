@@ -67,7 +67,8 @@
 #define YK_ORPHAN_NS                                                                               \
     INT64_C(4000000000) /* an actor whose parent is gone must have ended by then; a kernel timer   \
                   kills it otherwise */
-#define YK_STREAM_WINDOW  64         /* messages in flight per direction of a context */
+#define YK_STREAM_WINDOW  64  /* messages in flight per direction of a context */
+#define YK_OVERRUN_MAX    616 /* values kept beyond that of a peer without credit; tractor's */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
 #define YK_THREADS_MAX    32         /* calls in worker threads at a time, without an own limiter */
 #define YK_POSTS_MAX      (1u << 14) /* posts to a runtime that have not begun: each gets a stack */

@@ -25,6 +25,7 @@
 
 #include <yoke/actor.h>
 #include <yoke/scope.h>
+#include <yoke/select.h>
 #include <yoke/value.h>
 
 YOKE_BEGIN
@@ -39,20 +40,58 @@ struct yk_dialog;
  */
 typedef int (*yoke_endpoint_fn)(struct yoke_context *ctx, struct yoke_value args);
 
-/* Makes fn known as "namespace:function"; at file level. Whether it is exposed is decided per
- * actor. */
-#define YOKE_ENDPOINT(endpoint_name, fn)                                                           \
-    static struct yoke_endpoint yoke_endpoint_##fn = {(endpoint_name), (fn), NULL};                \
+/*
+ * Makes fn known as "namespace:function"; at file level. Whether it is exposed is decided per
+ * actor. What its payloads may be can be said behind it, each by a type; what is not said is any:
+ *
+ *   YOKE_ENDPOINT("shop:order", order, .args = "{item: str, n?: int}", .result = "int or nil");
+ *
+ * Types are: any, nil, bool, int, float, str, bytes, ext; [T], an array of T; {key: T, other?: T},
+ * a map with a key that may be missing, and with "*: T" what any further key must have; T or U.
+ * A value that does not fit is refused where it is sent, by the endpoint and by openers whose
+ * program has it too, and where it is received: "yoke.MsgTypeError", which names the place in the
+ * value, what was expected and what was found. A text that is no type is misuse, and aborts.
+ */
+#define YOKE_ENDPOINT(endpoint_name, ...) /* fn, specs */                                          \
+    YOKE_ENDPOINT_((endpoint_name), __VA_ARGS__, )
+#define YOKE_ENDPOINT_(endpoint_name, fn, ...)                                                     \
+    static struct yoke_endpoint yoke_endpoint_##fn = {endpoint_name, (fn), NULL, NULL,             \
+                                                      YOKE_ENDPOINT_SPECS_(__VA_ARGS__)};          \
     __attribute__((constructor)) static void yoke_endpoint_register_##fn(void)                     \
     {                                                                                              \
         yoke_endpoint_register(&yoke_endpoint_##fn);                                               \
     }                                                                                              \
     struct yoke_endpoint
+#ifdef __cplusplus
+#define YOKE_ENDPOINT_SPECS_(...)                                                                  \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+#else
+#define YOKE_ENDPOINT_SPECS_(...)                                                                  \
+    {                                                                                              \
+        0, __VA_ARGS__                                                                             \
+    }
+#endif
+
+/* What the payloads of an endpoint may be; NULL: any. */
+struct yoke_endpoint_specs {
+    int none_;              /* private */
+    const char *args;       /* of the call; must be a map */
+    const char *started;    /* what it gives to yoke_context_started */
+    const char *stream_in;  /* what it receives, each */
+    const char *stream_out; /* what it sends, each */
+    const char *result;
+};
+
+struct yk_specs;
 
 struct yoke_endpoint {
     const char *name;
     yoke_endpoint_fn fn;
     struct yoke_endpoint *next; /* private */
+    struct yk_specs *parsed;    /* private */
+    struct yoke_endpoint_specs specs;
 };
 /* What the macro calls, before main; `endpoint` must stay as it is for ever. */
 YOKE_API void yoke_endpoint_register(struct yoke_endpoint *endpoint);
@@ -66,13 +105,15 @@ struct yoke_context { /* the opener's lives in its frame; every field is private
 struct yoke_context_opts {
     unsigned window;             /* values the peer may send ahead of receiving; 0: 64 */
     int64_t teardown_timeout_ns; /* how long close waits for a cancelled peer; 0: 5 s */
+    bool allow_overruns;         /* as yoke_stream_allow_overruns */
 };
 
 /*
  * Opens a context: starts "namespace:function" in the actor behind the portal and waits until it
  * has called yoke_context_started or returned. On failure nothing is left open: YOKE_EREMOTE with
  * the peer's error; YOKE_EPEERCANCELLED; YOKE_ENOTEXPOSED; YOKE_EDIED, YOKE_ELINK; YOKE_CANCELLED.
- * `args` is a map or nil.
+ * `args` is a map or nil. The earliest deadline around the call bounds the peer too, with a second
+ * added so that the opener's own request comes first: it ends even if the opener can't ask.
  */
 #define yoke_context_open(ctx, portal, endpoint, ...) /* args, opts */                             \
     yoke_context_open_at(YOKE_HERE, (ctx), (portal), (endpoint), __VA_ARGS__)
@@ -146,8 +187,57 @@ YOKE_API YOKE_MUST_CHECK int yoke_stream_send(struct yoke_context *ctx, struct y
 YOKE_API YOKE_MUST_CHECK int yoke_stream_receive(struct yoke_context *ctx,
                                                  struct yoke_value *ret_value);
 
+/*
+ * A case of yoke_select: receives from the stream. Its result is 1, or 0 at the end; as with
+ * receive the value is borrowed until the next one, by either way.
+ */
+YOKE_API struct yoke_select_case yoke_case_stream(struct yoke_context *ctx,
+                                                  struct yoke_value *ret_value);
+
 /* Ends this side's direction: the peer's receive gets 0 after what was sent. Repeating is fine. */
 YOKE_API YOKE_MUST_CHECK int yoke_stream_close(struct yoke_context *ctx);
+
+/*
+ * A peer that knows no credit (a plain tractor actor) may send more than was received. From then on
+ * its values are dropped, and it is told so by an error, "StreamOverrun", as tractor does. With
+ * overruns allowed 616 more are kept, and then the oldest are dropped; how many were, can be asked.
+ */
+YOKE_API void yoke_stream_allow_overruns(struct yoke_context *ctx, bool allow);
+YOKE_API uint64_t yoke_stream_lost(const struct yoke_context *ctx);
+
+/*
+ * Several local consumers of one stream: each subscription gets every value that is received from
+ * when it began. Whoever has nothing to read receives from the stream for all; so a consumer that
+ * is too slow holds up nobody, and is told how many values it lost. While there are subscriptions,
+ * yoke_stream_receive is -EINVAL.
+ */
+struct yk_fanout;
+struct yk_shared;
+struct yoke_stream_subscription { /* in place; every field is private */
+    struct yoke_context *ctx;     /* NULL: not subscribed */
+    struct yoke_subscription subscription;
+    struct yk_shared *lent;
+};
+
+/*
+ * Subscribes; for one task at a time, and until before the context is closed. `kept`: how many
+ * values one may be behind before it loses some, as the first subscription says; 0: 64. 0 or
+ * -ENOMEM.
+ */
+YOKE_API YOKE_MUST_CHECK int yoke_stream_subscribe(struct yoke_context *ctx,
+                                                   struct yoke_stream_subscription *subscription,
+                                                   size_t kept);
+/* No effect if it is not subscribed. */
+YOKE_API void yoke_stream_unsubscribe(struct yoke_stream_subscription *subscription);
+
+/*
+ * As yoke_stream_receive, with `*ret_lost` (may be NULL): how many values were lost before this
+ * one. The value is borrowed until the next one, or the end, of this subscription. If the one that
+ * receives for all is cancelled another goes on, and no value is lost.
+ */
+YOKE_API YOKE_MUST_CHECK int yoke_stream_subscription_receive(
+    struct yoke_stream_subscription *subscription, struct yoke_value *ret_value,
+    uint64_t *ret_lost);
 
 /*
  * One request, one result: opens a context, waits for the peer's result, closes. 0 and the result

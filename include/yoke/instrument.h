@@ -19,7 +19,7 @@ struct yoke_task_info {
     uint64_t id;
     const char *name;
     const struct yoke_site *spawned_at;
-    const char *waiting_for; /* static text; NULL unless it is parked */
+    const char *waiting_for; /* good while it is parked; NULL unless it is */
 };
 
 /*

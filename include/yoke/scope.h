@@ -41,6 +41,7 @@ struct yoke_scope { /* lives in the caller's frame; every field is private */
     const char *name;
     const struct yoke_site *site;
     struct yoke_cause *cause;
+    struct yoke_cause *deadline_because; /* its deadline is another's: that one's; or NULL */
     struct yoke_error *flight_at_open;
     unsigned later_n;
     unsigned magic;
@@ -50,6 +51,7 @@ struct yoke_scope { /* lives in the caller's frame; every field is private */
     bool caught;
     bool late_is_error;
     bool nursery;
+    bool context; /* it is that of a yoke_context */
     struct yoke_cause *later[4];
 };
 

@@ -21,8 +21,8 @@
  *   }
  *   return rc;                                 // negative: YOKE_CANCELLED, or what failed
  *
- * Cases for readiness of descriptors are in <yoke/io.h>. Nothing is allocated, but for a timer's or
- * a descriptor's registration: the waits are part of the cases.
+ * Cases for readiness of descriptors are in <yoke/io.h>, for streams in <yoke/context.h>. Nothing
+ * is allocated, but for a timer's or a descriptor's registration: the waits are part of the cases.
  */
 #ifndef YOKE_SELECT_H
 #define YOKE_SELECT_H
@@ -30,6 +30,7 @@
 #include <yoke/broadcast.h>
 #include <yoke/channel.h>
 #include <yoke/event.h>
+#include <yoke/limiter.h>
 #include <yoke/mutex.h>
 #include <yoke/scope.h>
 #include <yoke/semaphore.h>
@@ -53,6 +54,7 @@ struct yk_wait {
  * do not block, and get at what they need by the case's `object` and `data`.
  */
 struct yoke_select_source {
+    const char *name; /* what it waits for, as dumps and deadlock reports say it: "event" */
     /*
      * Does it if it can be done at once. 1: done, with c->result set; 0: not now, and without
      * effect; negative, with an error raised: the select fails with it. Called again, of all
@@ -119,6 +121,12 @@ YOKE_API struct yoke_select_case yoke_case_acquire(struct yoke_semaphore *semaph
 #define yoke_case_lock(mutex) yoke_case_lock_at(YOKE_HERE, (mutex))
 YOKE_API struct yoke_select_case yoke_case_lock_at(const struct yoke_site *site,
                                                    struct yoke_mutex *mutex);
+#define yoke_case_borrow(limiter, token, borrower) /* as yoke_limiter_acquire */                   \
+    yoke_case_borrow_at(YOKE_HERE, (limiter), (token), (borrower))
+YOKE_API struct yoke_select_case yoke_case_borrow_at(const struct yoke_site *site,
+                                                     struct yoke_limiter *limiter,
+                                                     struct yoke_token *token,
+                                                     const void *borrower);
 YOKE_API struct yoke_select_case yoke_case_timeout(int64_t timeout_ns);
 YOKE_API struct yoke_select_case yoke_case_deadline(int64_t deadline_ns);
 

@@ -22,13 +22,26 @@
 /* The cid of a dialog's cancel request is its own with this behind it, so that the ack finds it. */
 #define YK_REQUEST_SUFFIX "/c"
 
+/* Start.pld_spec where there is nothing to say; as plain peers write it. */
+#define YK_SPEC_TEXT_ANY "typing.Any"
+
 enum { YK_CID_SIZE = 40, YK_ENDPOINT_MAX = 128, YK_DIALOG_BUCKETS = 64 };
+
+enum yk_spec_of {
+    YK_SPEC_ARGS,
+    YK_SPEC_STARTED,
+    YK_SPEC_IN,
+    YK_SPEC_OUT,
+    YK_SPEC_RESULT,
+    YK_SPECS,
+};
 
 struct yk_actor {
     struct yoke_runtime *runtime;
     struct yoke_portal *parent; /* NULL at the root */
     char *expose;               /* patterns, NULL: nothing */
     int32_t parent_pid;
+    struct yk_list openers;    /* dialogs that this actor has opened */
     bool orphaned;             /* the parent is gone: this process has YK_ORPHAN_NS left */
     struct yk_list listenings; /* where it listens, in that order */
     struct yk_list dialled;    /* portals by yoke_portal_open whose links stand */
@@ -100,6 +113,7 @@ struct yk_item {
 
 struct yk_dialog {
     struct yk_list in_portal;
+    struct yk_list in_openers;
     struct yoke_portal *portal;
     char cid[YK_CID_SIZE];
     char endpoint[YK_ENDPOINT_MAX];
@@ -119,7 +133,11 @@ struct yk_dialog {
     bool draining;        /* close waits: values are dropped */
     struct yoke_value *first;
     struct yoke_value *result;  /* opener: received; endpoint: to be sent */
-    struct yoke_error *error;   /* opener: the peer's, owned */
+    struct yoke_error *error;   /* the peer's, or what it sent was refused with; owned */
+    struct yk_fanout *fanout;   /* its local consumers, if there are several; fanout.c */
+    bool allow_overruns;        /* of a peer without credit */
+    bool overrun;               /* it was told that it sends too much */
+    uint64_t lost;              /* its values that were dropped */
     int64_t credit;             /* values that may still be sent */
     unsigned window;            /* what this side grants */
     unsigned consumed;          /* received values not granted anew yet */
@@ -127,7 +145,12 @@ struct yk_dialog {
     bool cancel_acked;
     struct yoke_cause *pending_cancel; /* endpoint: a request that came before its task ran */
     int64_t teardown_ns;
+    int64_t deadline_ns; /* opener: the one that its peer knows; endpoint: its own; or NEVER */
+    struct yoke_cause *deadline_because; /* endpoint, before its scope is open */
+    int64_t wanted_ns; /* endpoint: when who cancelled it stops waiting for its end; or NEVER */
     const struct yoke_endpoint *serves; /* endpoint */
+    const struct yk_specs *specs;       /* of the endpoint as this program knows it; or NULL */
+    struct yk_specs *peer_specs;        /* endpoint: what its opener expects, if that differs */
     struct yoke_value *args;            /* endpoint */
 };
 
@@ -138,6 +161,19 @@ void yk_cid_new(char *cid);
 /* Endpoints by name. endpoint.c */
 const struct yoke_endpoint *yk_endpoint_find(const char *ns, const char *func);
 bool yk_endpoint_exposed(const char *patterns, const char *name);
+
+/* Payload specs. specs.c */
+struct yk_specs *yk_specs_of_endpoint(const struct yoke_endpoint *endpoint);
+/* Of a text that came with Start, which is borrowed. 0, or an error raised. */
+int yk_specs_received(const char *text, struct yk_specs **ret_specs);
+void yk_specs_free(struct yk_specs *specs);
+const char *yk_specs_text(const struct yk_specs *specs); /* as it travels; "" if it says nothing */
+/* 0, or "yoke.MsgTypeError" raised. */
+int yk_specs_check_sent(const struct yk_dialog *dialog, enum yk_spec_of which,
+                        struct yoke_value value);
+int yk_specs_check_received(const struct yk_specs *specs, const char *endpoint,
+                            const struct yoke_portal *portal, enum yk_spec_of which,
+                            struct yoke_value value);
 
 /* Portals. portal.c */
 struct yoke_portal *yk_portal_new(struct yk_actor *actor); /* NULL with an error raised */
@@ -182,6 +218,10 @@ int yk_portal_send(struct yoke_portal *portal, const struct yk_message *message)
 /* Sends a request to cancel the dialog `target_cid`, or with NULL the whole actor. */
 void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const char *target_cid,
                            const struct yoke_cause *cause);
+/* The same, and says for how long this side waits for the end; 0: not said. */
+void yk_portal_send_cancel_within(struct yoke_portal *portal, const char *cid,
+                                  const char *target_cid, const struct yoke_cause *cause,
+                                  int64_t budget_ns);
 
 /* Whether some context of ours into that actor is being cancelled and has not ended yet. */
 bool yk_portal_contexts_ending(const struct yoke_portal *portal);
@@ -210,8 +250,31 @@ void yk_dialog_changed(struct yk_dialog *dialog); /* wakes who waits for its sta
 /* Received values are dropped from now on, and the peer may send without end. */
 void yk_dialog_drain(struct yk_dialog *dialog);
 
+/*
+ * Time budgets: the opener's deadline bounds the endpoint. budget.c
+ */
+/* Fills in the budget of a dialog that is being opened in `scope`. */
+void yk_budget_begin(struct yk_dialog *dialog, struct yoke_scope *scope, struct yk_arena *arena,
+                     struct yk_start *start);
+/* A budget has come for an endpoint; 0: none. Applied once its scope is open. */
+void yk_budget_received(struct yk_dialog *dialog, int64_t budget_ns, struct yoke_value cause);
+void yk_budget_apply(struct yk_dialog *dialog);
+/* A peer ended for this side's deadline: notices that it has expired here, too. */
+void yk_budget_expire(const struct yk_dialog *dialog);
+/* How long to wait for the end of a cancelled peer. */
+int64_t yk_budget_teardown(const struct yk_dialog *dialog);
+/* The time at which a budget that comes now is used up; YOKE_NEVER if that is too far. */
+int64_t yk_budget_end(const struct yoke_portal *portal, int64_t budget_ns);
+void yk_budget_moved(struct yoke_runtime *runtime);
+
 /* Incoming Start, and the task that serves it. serve.c */
 void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start);
+
+/* What receive does, without asking whether there are subscriptions. */
+int yk_dialog_receive(struct yk_dialog *dialog, struct yk_task *task, struct yoke_value *ret_value);
+
+/* Tells a peer without credit that it sends too much. relay.c */
+void yk_relay_overrun(struct yk_dialog *dialog);
 
 /* Errors as messages. relay.c. Takes over `error` and settles it: it is the peer's now. */
 void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_error *error);

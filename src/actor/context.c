@@ -54,7 +54,8 @@ static void request_cancel(struct yk_dialog *dialog, struct yk_cause_spec *spec)
     spec->layer = YOKE_LAYER_CONTEXT;
     dialog->request = yk_cause_new(spec);
     snprintf(request_cid, sizeof request_cid, "%s%s", dialog->cid, YK_REQUEST_SUFFIX);
-    yk_portal_send_cancel(dialog->portal, request_cid, dialog->cid, dialog->request);
+    yk_portal_send_cancel_within(dialog->portal, request_cid, dialog->cid, dialog->request,
+                                 yk_budget_teardown(dialog));
     yk_dialog_changed(dialog);
 }
 
@@ -111,24 +112,25 @@ static int wait_result(struct yk_dialog *dialog)
     return rc;
 }
 
-static struct yoke_error *unresponsive(const struct yk_dialog *dialog)
+static struct yoke_error *unresponsive(const struct yk_dialog *dialog, int64_t waited_ns)
 {
     return yk_error_make(YOKE_HERE, "yoke.Unresponsive", YOKE_EUNRESPONSIVE,
                          "%s in %s (pid %d) did not end within %lld ms after it was cancelled%s",
                          dialog->endpoint, dialog->portal->id.name, (int)dialog->portal->id.pid,
-                         (long long)(dialog->teardown_ns / 1000000),
+                         (long long)(waited_ns / 1000000),
                          dialog->cancel_acked ? ", which it acknowledged" : "");
 }
 
 /* Waits for the outcome of a cancelled peer, whatever happens around, but not for ever. */
 static void wait_outcome(struct yk_dialog *dialog)
 {
+    int64_t teardown_ns = yk_budget_teardown(dialog);
     struct yoke_scope scope;
     int rc;
 
     rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
                                      .name = "context teardown",
-                                     .timeout_ns = dialog->teardown_ns,
+                                     .timeout_ns = teardown_ns,
                                      .shield = true,
                                  });
     if (rc == 0)
@@ -137,7 +139,7 @@ static void wait_outcome(struct yk_dialog *dialog)
     if (rc < 0)
         yk_dialog_finish(dialog, yk_flight_take(yk_locus()), YOKE_CAUSE_PEER_RAISED);
     else if (!dialog->finished)
-        yk_dialog_finish(dialog, unresponsive(dialog), YOKE_CAUSE_PEER_RAISED);
+        yk_dialog_finish(dialog, unresponsive(dialog, teardown_ns), YOKE_CAUSE_PEER_RAISED);
 }
 
 /* Two errors of two sides; the same object, seen from both, is one. */
@@ -212,11 +214,18 @@ static int finish(struct yoke_context *ctx, struct yoke_error *failure,
     yk_dialog_drain(dialog);
     if (!dialog->finished)
         wait_outcome(dialog);
+    yk_budget_expire(dialog);
     visible = !ctx->scope.shield && ctx->scope.parent->effective;
     if (ret_outcome != NULL)
         *ret_outcome = yk_outcome_new(dialog);
     peer = dialog->error;
     dialog->error = NULL;
+    /* tractor absorbs what its peer came to by sending too much, once it was asked to end. */
+    if (peer != NULL && dialog->overrun && dialog->request != NULL &&
+        strcmp(peer->type, "StreamOverrun") == 0) {
+        yk_error_absorb(peer);
+        peer = NULL;
+    }
     own_request = peer != NULL && peer->code == YOKE_EPEERCANCELLED && dialog->request != NULL &&
                   peer->cause != NULL && yoke_id_equal(peer->cause->id, dialog->request->id);
     yk_scope_leave(&ctx->scope);
@@ -227,16 +236,20 @@ static int finish(struct yoke_context *ctx, struct yoke_error *failure,
 }
 
 static int begin(struct yk_dialog *dialog, const char *endpoint, struct yoke_value args,
-                 const struct yoke_context_opts *opts)
+                 const struct yoke_context_opts *opts, struct yk_task *task)
 {
     const struct yoke_actor_id *self = &dialog->portal->actor->runtime->actor;
     const char *colon = strchr(endpoint, ':');
     char ns[YK_ENDPOINT_MAX];
     struct yk_message message = {.type = YK_START};
+    const struct yoke_endpoint *endpoint_here;
+    struct yk_arena arena;
+    int rc;
 
     YK_TEXT_COPY(dialog->endpoint, endpoint);
     dialog->opener = true;
     dialog->window = opts != NULL && opts->window > 0 ? opts->window : YK_STREAM_WINDOW;
+    dialog->allow_overruns = opts != NULL && opts->allow_overruns;
     dialog->teardown_ns =
         opts != NULL && opts->teardown_timeout_ns > 0 ? opts->teardown_timeout_ns : YK_TEARDOWN_NS;
     yk_text_copy(ns, (size_t)(colon - endpoint) + 1, endpoint);
@@ -246,12 +259,23 @@ static int begin(struct yk_dialog *dialog, const char *endpoint, struct yoke_val
         .func = colon + 1,
         .kwargs = args.type == YOKE_NIL ? yoke_map(NULL, 0) : args,
         .uid = {self->name, self->uuid},
-        .pld_spec = "typing.Any",
+        .pld_spec = YK_SPEC_TEXT_ANY,
         .credit = dialog->window,
     };
+    endpoint_here = yk_endpoint_find(ns, colon + 1);
+    dialog->specs = endpoint_here != NULL ? endpoint_here->parsed : NULL;
+    if (dialog->portal->link.extensions && yk_specs_text(dialog->specs)[0] != '\0')
+        message.as.start.pld_spec = yk_specs_text(dialog->specs);
     if (!dialog->portal->link.extensions)
         dialog->credit = INT32_MAX;
-    return yk_portal_send(dialog->portal, &message);
+    rc = yk_specs_check_sent(dialog, YK_SPEC_ARGS, message.as.start.kwargs);
+    if (rc < 0)
+        return rc;
+    yk_arena_init(&arena);
+    yk_budget_begin(dialog, task->scope, &arena, &message.as.start);
+    rc = yk_portal_send(dialog->portal, &message);
+    yk_arena_fini(&arena);
+    return rc;
 }
 
 static int check_open_arguments(const struct yoke_site *site, const struct yoke_portal *portal,
@@ -295,7 +319,7 @@ int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
     dialog = yk_dialog_new(portal, cid);
     if (dialog == NULL)
         return -ENOMEM;
-    rc = begin(dialog, endpoint, args, opts);
+    rc = begin(dialog, endpoint, args, opts, task);
     if (rc < 0) {
         yk_dialog_free(dialog);
         return rc;
@@ -303,8 +327,12 @@ int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
     ctx->dialog = dialog;
     ctx->magic = CONTEXT_OPEN;
     yk_scope_enter(&ctx->scope, task, dialog->endpoint, site, false);
+    ctx->scope.context = true;
     dialog->ctx = ctx;
     rc = wait_open(dialog);
+    if (rc == 0 && dialog->first != NULL)
+        rc = yk_specs_check_received(dialog->specs, endpoint, portal, YK_SPEC_STARTED,
+                                     *dialog->first);
     /* Once started it is open, even if the end came right behind: the body, or close, tells. */
     if (rc == 0 && (dialog->started || dialog->error == NULL))
         return 0;

@@ -40,6 +40,9 @@ struct yk_dialog *yk_dialog_new(struct yoke_portal *portal, const char *cid)
     yk_list_init(&dialog->receivers);
     yk_list_init(&dialog->senders);
     yk_list_init(&dialog->items);
+    yk_list_init(&dialog->in_openers);
+    dialog->deadline_ns = YOKE_NEVER;
+    dialog->wanted_ns = YOKE_NEVER;
     yk_list_append(&portal->dialogs[bucket_of(cid)], &dialog->in_portal);
     return dialog;
 }
@@ -65,17 +68,23 @@ void yk_dialog_free(struct yk_dialog *dialog)
 {
     if (dialog == NULL)
         return;
+    if (dialog->fanout != NULL)
+        yk_misuse(NULL, NULL, NULL, "the context of %s ends while its stream has subscriptions",
+                  dialog->endpoint);
     yk_assert(yk_list_empty(&dialog->waiters) && yk_list_empty(&dialog->receivers) &&
               yk_list_empty(&dialog->senders));
     yk_list_remove(&dialog->in_portal);
+    yk_list_remove(&dialog->in_openers);
     drop_items(dialog);
     item_free(dialog->lent);
     yoke_value_free(dialog->first);
     yoke_value_free(dialog->result);
     yoke_value_free(dialog->args);
+    yk_specs_free(dialog->peer_specs);
     yoke_error_unref(dialog->error);
     yoke_cause_unref(dialog->request);
     yoke_cause_unref(dialog->pending_cancel);
+    yoke_cause_unref(dialog->deadline_because);
     yk_portal_unref(dialog->portal);
     free(dialog);
 }
@@ -150,7 +159,7 @@ void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error, enum y
             yk_scope_cancel_cause(&dialog->ctx->scope, dialog->request);
         else
             cancel_body(dialog, kind, error);
-        if (dialog->opener)
+        if (dialog->opener || kind == YOKE_CAUSE_PEER_RAISED)
             dialog->error = error;
         else
             yoke_error_unref(error); /* shared: the portal, or its openers, tell of it */
@@ -197,13 +206,36 @@ void yk_dialog_drain(struct yk_dialog *dialog)
         grant(dialog, UINT32_C(1) << 30);
 }
 
+/* tractor's rules for a peer that knows no credit. Whether the value that has come is kept. */
+static bool make_room(struct yk_dialog *dialog)
+{
+    if (dialog->items_n < dialog->window)
+        return true;
+    if (dialog->allow_overruns && dialog->items_n < (size_t)dialog->window + YK_OVERRUN_MAX)
+        return true;
+    dialog->lost++;
+    if (dialog->allow_overruns) {
+        struct yk_list *oldest = yk_list_pop(&dialog->items);
+
+        dialog->items_n--;
+        item_free(yk_container_of(oldest, struct yk_item, node));
+        return true;
+    }
+    if (!dialog->overrun)
+        yk_relay_overrun(dialog);
+    return false;
+}
+
 static void handle_yield(struct yk_dialog *dialog, struct yoke_value value)
 {
     struct yk_item *item;
 
     if (dialog->draining || dialog->finished)
         return;
-    if (dialog->items_n >= dialog->window + YK_STREAM_WINDOW) {
+    if (!dialog->portal->link.extensions) {
+        if (!make_room(dialog))
+            return;
+    } else if (dialog->items_n >= dialog->window + YK_STREAM_WINDOW) {
         fail_dialog(dialog, -EOVERFLOW, "the peer sent more values than it was granted");
         return;
     }
@@ -226,6 +258,18 @@ static void keep(struct yk_dialog *dialog, struct yoke_value **place, struct yok
     *place = yoke_value_copy(value);
     if (*place == NULL)
         fail_dialog(dialog, -ENOMEM, "no memory to receive a value");
+}
+
+static void handle_return(struct yk_dialog *dialog, struct yoke_value value)
+{
+    struct yoke_error *error = NULL;
+
+    if (yk_specs_check_received(dialog->specs, dialog->endpoint, dialog->portal, YK_SPEC_RESULT,
+                                value) < 0)
+        error = yk_flight_take(yk_locus());
+    else
+        keep(dialog, &dialog->result, value);
+    yk_dialog_finish(dialog, error, YOKE_CAUSE_PEER_RAISED);
 }
 
 void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message)
@@ -251,8 +295,7 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
     case YK_RETURN:
         if (!dialog->opener || dialog->finished)
             break;
-        keep(dialog, &dialog->result, message->as.payload.pld);
-        yk_dialog_finish(dialog, NULL, 0);
+        handle_return(dialog, message->as.payload.pld);
         break;
     case YK_ERROR:
         handle_error(dialog, &message->as.error);
@@ -264,6 +307,10 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
         if (message->as.credit.n > 0 && message->as.credit.n <= INT32_MAX)
             dialog->credit += message->as.credit.n;
         wake_all(&dialog->senders);
+        break;
+    case YK_BUDGET:
+        if (!dialog->opener)
+            yk_budget_received(dialog, message->as.budget.budget_ns, message->as.budget.cause);
         break;
     default:
         break;
@@ -280,6 +327,8 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
     };
     int rc = yk_check_cancelled(task);
 
+    if (rc == 0)
+        rc = yk_specs_check_sent(dialog, dialog->opener ? YK_SPEC_IN : YK_SPEC_OUT, value);
     while (rc == 0 && !dialog->stopped && !dialog->finished && dialog->credit == 0)
         rc = yk_wait_in(&dialog->senders, "credit of a stream", NULL);
     if (rc == 0 && dialog->stopped)
@@ -305,29 +354,87 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
     return 0;
 }
 
+/* Lends the next value. 1; 0: there is none; or it is refused, and gone. */
+static int receive_now(struct yk_dialog *dialog, struct yoke_value *ret_value)
+{
+    struct yk_list *node = yk_list_pop(&dialog->items);
+    int rc;
+
+    if (node == NULL)
+        return 0;
+    item_free(dialog->lent);
+    dialog->items_n--;
+    dialog->lent = yk_container_of(node, struct yk_item, node);
+    rc = yk_specs_check_received(dialog->specs, dialog->endpoint, dialog->portal,
+                                 dialog->opener ? YK_SPEC_OUT : YK_SPEC_IN, *dialog->lent->value);
+    if (rc == 0)
+        *ret_value = *dialog->lent->value;
+    if (++dialog->consumed >= (dialog->window + 1) / 2 && !dialog->peer_stopped)
+        grant(dialog, dialog->consumed);
+    return rc < 0 ? rc : 1;
+}
+
+void yoke_stream_allow_overruns(struct yoke_context *ctx, bool allow)
+{
+    yk_task_self("yoke_stream_allow_overruns");
+    ctx->dialog->allow_overruns = allow;
+}
+
+uint64_t yoke_stream_lost(const struct yoke_context *ctx)
+{
+    return ctx->dialog->lost;
+}
+
 int yoke_stream_receive(struct yoke_context *ctx, struct yoke_value *ret_value)
 {
     struct yk_task *task = yk_task_self("yoke_stream_receive");
-    struct yk_dialog *dialog = ctx->dialog;
-    struct yk_list *node;
+
+    if (ctx->dialog->fanout != NULL)
+        return yoke_raise("yoke.Misuse", EINVAL,
+                          "yoke_stream_receive from a stream that has subscriptions");
+    return yk_dialog_receive(ctx->dialog, task, ret_value);
+}
+
+int yk_dialog_receive(struct yk_dialog *dialog, struct yk_task *task, struct yoke_value *ret_value)
+{
     int rc = yk_check_cancelled(task);
 
-    item_free(dialog->lent);
-    dialog->lent = NULL;
+    /* Others run before the value is taken: one of them might receive, too. */
+    if (rc == 0 && (dialog->peer_stopped || !yk_list_empty(&dialog->items)))
+        yk_completed_at_once(task);
     while (rc == 0 && yk_list_empty(&dialog->items) && !dialog->peer_stopped)
         rc = yk_wait_in(&dialog->receivers, "a value of a stream", NULL);
-    if (rc < 0)
-        return rc;
-    yk_completed_at_once(task);
-    node = yk_list_pop(&dialog->items);
-    if (node == NULL)
-        return 0;
-    dialog->items_n--;
-    dialog->lent = yk_container_of(node, struct yk_item, node);
-    *ret_value = *dialog->lent->value;
-    if (++dialog->consumed >= (dialog->window + 1) / 2 && !dialog->peer_stopped)
-        grant(dialog, dialog->consumed);
-    return 1;
+    return rc < 0 ? rc : receive_now(dialog, ret_value);
+}
+
+static int attempt_receive(struct yoke_select_case *c)
+{
+    struct yk_dialog *dialog = c->object;
+
+    int rc = receive_now(dialog, c->data);
+
+    if (rc >= 0)
+        c->result = rc;
+    return rc == 0 && dialog->peer_stopped ? 1 : rc;
+}
+
+static int enlist_receive(struct yoke_select_case *c)
+{
+    struct yk_dialog *dialog = c->object;
+
+    yk_list_append(&dialog->receivers, &c->wait.node);
+    return 0;
+}
+
+struct yoke_select_case yoke_case_stream(struct yoke_context *ctx, struct yoke_value *ret_value)
+{
+    static const struct yoke_select_source source = {
+        .name = "a value of a stream",
+        .attempt = attempt_receive,
+        .enlist = enlist_receive,
+    };
+
+    return yoke_case_source(&source, ctx->dialog, ret_value);
 }
 
 int yoke_stream_close(struct yoke_context *ctx)

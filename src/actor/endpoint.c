@@ -12,6 +12,7 @@ static struct yoke_endpoint *endpoints;
 
 void yoke_endpoint_register(struct yoke_endpoint *endpoint)
 {
+    endpoint->parsed = yk_specs_of_endpoint(endpoint);
     endpoint->next = endpoints;
     endpoints = endpoint;
 }

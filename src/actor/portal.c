@@ -190,10 +190,12 @@ static void cancel_this_actor(struct yoke_portal *portal, struct yoke_cause *cau
         yk_scope_cancel_cause(&program->scope, cause);
 }
 
-static void cancel_dialog(struct yk_dialog *dialog, struct yoke_cause *cause)
+static void cancel_dialog(struct yk_dialog *dialog, struct yoke_cause *cause, int64_t budget_ns)
 {
     if (dialog->opener)
         return; /* only the endpoint side is a target */
+    if (budget_ns > 0 && dialog->wanted_ns == YOKE_NEVER)
+        dialog->wanted_ns = yk_budget_end(dialog->portal, budget_ns);
     if (dialog->ctx != NULL)
         yk_scope_cancel_cause(&dialog->ctx->scope, cause);
     else if (dialog->pending_cancel == NULL)
@@ -212,7 +214,7 @@ static void handle_cancel(struct yoke_portal *portal, const struct yk_cancel *ca
     if (whole)
         cancel_this_actor(portal, cause);
     else if (dialog != NULL)
-        cancel_dialog(dialog, cause);
+        cancel_dialog(dialog, cause, cancel->budget_ns);
     yoke_cause_unref(cause);
 }
 
@@ -417,9 +419,16 @@ void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error)
 void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const char *target_cid,
                            const struct yoke_cause *cause)
 {
+    yk_portal_send_cancel_within(portal, cid, target_cid, cause, 0);
+}
+
+void yk_portal_send_cancel_within(struct yoke_portal *portal, const char *cid,
+                                  const char *target_cid, const struct yoke_cause *cause,
+                                  int64_t budget_ns)
+{
     struct yk_message message = {
         .type = YK_CANCEL,
-        .as.cancel = {.cid = cid, .target_cid = target_cid},
+        .as.cancel = {.cid = cid, .target_cid = target_cid, .budget_ns = budget_ns},
     };
     struct yoke_pair kwargs = {.key = "cid", .value = yoke_str(target_cid)};
     struct yoke_hold hold;

@@ -23,6 +23,8 @@ static struct yk_uid uid_of(const struct yoke_actor_id *id)
 /* tractor knows the bare name: "ContextCancelled", not "yoke.ContextCancelled". */
 static const char *plain_type(const struct yoke_error *error)
 {
+    if (strcmp(error->type, "yoke.MsgTypeError") == 0)
+        return "MsgTypeError";
     return error->code == YOKE_EPEERCANCELLED ? "ContextCancelled" : error->type;
 }
 
@@ -81,6 +83,37 @@ void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_err
     if (yoke_in_flight() != NULL)
         yk_error_report(yk_flight_take(yk_locus()), stderr);
     (void)yoke_release(&hold);
+}
+
+void yk_relay_overrun(struct yk_dialog *dialog)
+{
+    struct yoke_portal *portal = dialog->portal;
+    const struct yoke_actor_id *self = &portal->actor->runtime->actor;
+    struct yoke_value uid[2] = {yoke_str(self->name), yoke_str(self->uuid)};
+    struct yoke_value path[1] = {yoke_array(uid, 2)};
+    char text[YK_ENDPOINT_MAX + 256];
+    struct yk_message message = {
+        .type = YK_ERROR,
+        .as.error =
+            {
+                .src_uid = uid_of(self),
+                .src_type_str = "StreamOverrun",
+                .boxed_type_str = "StreamOverrun",
+                .relay_path = yoke_array(path, 1),
+                .message = text,
+                .tb_str = "",
+                .has_sender = true,
+                .sender = uid_of(&portal->id),
+                .cid = dialog->cid,
+            },
+    };
+
+    snprintf(text, sizeof text, "%s sends values of %s faster than %s receives them",
+             portal->id.name, dialog->endpoint, self->name);
+    if (yk_portal_send(portal, &message) < 0)
+        yoke_clear(); /* no memory for it: the next value too many tries again */
+    else
+        dialog->overrun = true;
 }
 
 /* From a plain peer: what the fields of tractor's Error say. */

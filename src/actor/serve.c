@@ -65,6 +65,22 @@ static int acknowledge(struct yk_dialog *dialog)
     return yk_portal_send(dialog->portal, &ack);
 }
 
+/* What the opener sent for an end goes back to it, unless the endpoint failed by itself. */
+static struct yoke_error *with_refusal(struct yk_dialog *dialog, struct yoke_error *failure)
+{
+    struct yoke_error *refusal = dialog->error;
+
+    dialog->error = NULL;
+    if (refusal == NULL || failure == NULL)
+        return refusal != NULL ? refusal : failure;
+    if (failure->cancelled) {
+        yk_error_suppress(refusal, failure);
+        return refusal;
+    }
+    yk_error_suppress(failure, refusal);
+    return failure;
+}
+
 static int serve(void *arg)
 {
     struct yk_dialog *dialog = arg;
@@ -79,20 +95,41 @@ static int serve(void *arg)
     ctx.dialog = dialog;
     ctx.magic = CONTEXT_OPEN;
     yk_scope_enter(&ctx.scope, task, dialog->endpoint, &site, false);
+    ctx.scope.context = true;
     dialog->ctx = &ctx;
     task->locals[YK_LOCAL_CONTEXT] = &ctx;
     if (dialog->pending_cancel != NULL)
         yk_scope_cancel_cause(&ctx.scope, dialog->pending_cancel);
+    yk_budget_apply(dialog);
     rc = acknowledge(dialog);
     if (rc == 0)
         rc = dialog->serves->fn(&ctx, dialog->args != NULL ? *dialog->args : nil);
     yk_scope_check_innermost(&ctx.scope, task, &site);
-    failure = yk_body_failure(task, NULL, rc, &site);
+    if (rc >= 0 && yoke_in_flight() == NULL && dialog->result == NULL)
+        rc = yk_specs_check_sent(dialog, YK_SPEC_RESULT, nil);
+    failure = with_refusal(dialog, yk_body_failure(task, NULL, rc, &site));
     dialog->ctx = NULL;
     yk_scope_leave(&ctx.scope);
     tell_outcome(dialog, failure);
     yk_dialog_free(dialog);
     return 0;
+}
+
+/* The arguments are as the endpoint says, and what its opener expects of it can be read. */
+static int accept_specs(struct yk_dialog *dialog, const struct yk_start *start)
+{
+    const char *theirs = start->pld_spec;
+
+    dialog->specs = dialog->serves->parsed;
+    if (dialog->portal->link.extensions && strcmp(theirs, YK_SPEC_TEXT_ANY) != 0 &&
+        strcmp(theirs, yk_specs_text(dialog->specs)) != 0) {
+        int rc = yk_specs_received(theirs, &dialog->peer_specs);
+
+        if (rc < 0)
+            return rc;
+    }
+    return yk_specs_check_received(dialog->specs, dialog->endpoint, dialog->portal, YK_SPEC_ARGS,
+                                   start->kwargs);
 }
 
 static int spawn_server(struct yoke_portal *portal, const struct yk_start *start,
@@ -112,12 +149,15 @@ static int spawn_server(struct yoke_portal *portal, const struct yk_start *start
     YK_TEXT_COPY(dialog->endpoint, endpoint->name);
     dialog->serves = endpoint;
     dialog->window = YK_STREAM_WINDOW;
+    yk_budget_received(dialog, start->budget_ns, start->budget_cause);
     dialog->credit = start->credit > 0 ? start->credit : INT32_MAX; /* plain peers grant nothing */
     if (start->kwargs.type == YOKE_MAP_VALUE) {
         dialog->args = yoke_value_copy(start->kwargs);
         if (dialog->args == NULL)
             rc = yoke_raise("yoke.Context", ENOMEM, "no memory for the arguments");
     }
+    if (rc == 0)
+        rc = accept_specs(dialog, start);
     if (rc == 0)
         rc = yk_task_new(program, YOKE_HERE, serve, endpoint->name, NULL, dialog, &task);
     if (rc < 0)
@@ -166,7 +206,9 @@ int yoke_context_started(struct yoke_context *ctx, struct yoke_value first)
     if (dialog->started)
         return yoke_raise("yoke.Misuse", EINVAL, "yoke_context_started called twice by %s",
                           dialog->endpoint);
-    rc = yk_portal_send(dialog->portal, &message);
+    rc = yk_specs_check_sent(dialog, YK_SPEC_STARTED, first);
+    if (rc == 0)
+        rc = yk_portal_send(dialog->portal, &message);
     if (rc == 0)
         dialog->started = true;
     return rc;
@@ -176,11 +218,15 @@ int yoke_context_return(struct yoke_context *ctx, struct yoke_value result)
 {
     struct yk_dialog *dialog = ctx->dialog;
     struct yoke_value *copy;
+    int rc;
 
     yk_task_self("yoke_context_return");
     if (dialog->opener)
         return yoke_raise("yoke.Misuse", EINVAL, "yoke_context_return by the opener of %s",
                           dialog->endpoint);
+    rc = yk_specs_check_sent(dialog, YK_SPEC_RESULT, result);
+    if (rc < 0)
+        return rc;
     copy = yoke_value_copy(result);
     if (copy == NULL)
         return yoke_raise("yoke.Context", ENOMEM, "no memory for the result of %s",

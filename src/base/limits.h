@@ -25,6 +25,7 @@
 /* tasks */
 #define YK_STACK_SIZE        (64u << 10) /* bytes of a task's stack, guard page included */
 #define YK_TASK_NAME_MAX     64          /* bytes of a task's name, NUL included */
+#define YK_WAIT_TEXT_MAX     96          /* bytes of what a task waits for, as a select tells it */
 #define YK_CHECKPOINT_BUDGET 64    /* blocking calls that complete at once before others run */
 #define YK_SWITCHES_PER_TURN 512   /* task switches between looks at timers and descriptors */
 #define YK_DUMP_TASKS_MAX    10000 /* tasks told in a dump: nobody reads more */
@@ -66,6 +67,9 @@
 #define YK_TEARDOWN_NS                                                                             \
     INT64_C(5000000000) /* a context's close waits for a cancelled peer: longer than the ladder's  \
                   first rungs, so that the ladder speaks first */
+#define YK_BUDGET_GRACE_NS                                                                         \
+    INT64_C(1000000000) /* an endpoint outlives its opener's deadline by this: time for the        \
+                           opener's own request, which says more, to arrive */
 #define YK_ORPHAN_NS                                                                               \
     INT64_C(4000000000) /* an actor whose parent is gone must have ended by then; a kernel timer   \
                   kills it otherwise */
@@ -80,8 +84,9 @@
                   swapped out, short enough for a person who waits */
 #define YK_BEATS 4 /* looks without a sign of life until then, as in Erlang: one may be late */
 #define YK_ANSWERS_MAX                                                                             \
-    (8u << 20)               /* bytes of answers queued for a peer that asks and does not read */
-#define YK_STREAM_WINDOW  64 /* messages in flight per direction of a context */
+    (8u << 20)                /* bytes of answers queued for a peer that asks and does not read */
+#define YK_STREAM_WINDOW  64  /* messages in flight per direction of a context */
+#define YK_OVERRUN_MAX    616 /* values kept beyond that of a peer without credit; tractor's */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
 #define YK_THREADS_MAX    32         /* calls in worker threads at a time, without an own limiter */
 #define YK_POSTS_MAX      (1u << 14) /* posts to a runtime that have not begun: each gets a stack */

@@ -273,6 +273,7 @@ static void leave_event(struct yoke_select_case *c)
 struct yoke_select_case yoke_case_readable(int fd)
 {
     static const struct yoke_select_source source = {
+        .name = "readable",
         .attempt = attempt_readable,
         .enlist = enlist_readable,
         .finish = finish_event,
@@ -285,6 +286,7 @@ struct yoke_select_case yoke_case_readable(int fd)
 struct yoke_select_case yoke_case_writable(int fd)
 {
     static const struct yoke_select_source source = {
+        .name = "writable",
         .attempt = attempt_writable,
         .enlist = enlist_writable,
         .finish = finish_event,

@@ -342,6 +342,7 @@ struct yoke_select_case yoke_case_signal(struct yoke_signals *signals,
                                          struct yoke_signal_info *ret_info)
 {
     static const struct yoke_select_source source = {
+        .name = "signal",
         .attempt = attempt_signal,
         .enlist = enlist_signal,
         .leave = leave_signal,

@@ -292,6 +292,7 @@ struct yoke_select_case yoke_case_broadcast(struct yoke_subscription *subscripti
                                             uint64_t *ret_lost)
 {
     static const struct yoke_select_source source = {
+        .name = "broadcast receive",
         .attempt = attempt_receive,
         .enlist = enlist_receive,
     };

@@ -222,7 +222,6 @@ static bool add_task(struct yk_census *census, const struct yk_task *at, const s
     record->id = task->locus.task_id;
     record->site = task->site;
     record->state = task->state;
-    record->waiting_for = task->state == YK_TASK_PARKED ? task->waiting_for : NULL;
     record->since_ns = task->since_ns;
     record->stack_size = (size_t)(task->locus.stack_high - task->locus.stack_low);
     if (census->with_stacks)
@@ -231,6 +230,8 @@ static bool add_task(struct yk_census *census, const struct yk_task *at, const s
         census->current = record->id;
     if (!fetch(census, &record->nursery_id, &task->nursery->scope.id, sizeof record->nursery_id) ||
         !fetch_text(census, record->name, sizeof record->name, task->locus.task_name) ||
+        (task->state == YK_TASK_PARKED &&
+         !fetch_text(census, record->waiting_for, sizeof record->waiting_for, task->waiting_for)) ||
         !add_scopes(census, record, at, task))
         return false;
     take_frames(census, record, task, here);

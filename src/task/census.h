@@ -25,7 +25,6 @@ struct yk_census_task {
     uint64_t nursery_id; /* id of the scope of the nursery it is a child of */
     const struct yoke_site *site;
     enum yk_task_state state;
-    const char *waiting_for; /* NULL unless it is parked */
     int64_t since_ns;
     struct yoke_error *in_flight; /* owned; NULL: none, or a Cancelled that nobody looked at, */
     struct yoke_cause *pending;   /* which has this cause; owned */
@@ -36,6 +35,7 @@ struct yk_census_task {
     size_t frames_n;
     void *frames[YK_BACKTRACE_MAX];
     char name[YK_TASK_NAME_MAX];
+    char waiting_for[YK_WAIT_TEXT_MAX]; /* "" unless it is parked */
 };
 
 struct yk_census {

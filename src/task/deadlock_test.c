@@ -12,6 +12,7 @@
 #include <yoke/channel.h>
 #include <yoke/event.h>
 #include <yoke/nursery.h>
+#include <yoke/select.h>
 
 static void expect_deadlock(int rc, const char *message)
 {
@@ -87,6 +88,59 @@ static void the_report_names_every_task_and_what_it_waits_for(void **state)
 {
     (void)state;
     yk_sim_run(three_wait, NULL, &(struct yk_sim){.inspect = inspect_three});
+}
+
+static int select_for_ever(void *arg)
+{
+    struct yoke_channel *channel = yoke_channel_new(sizeof(int), 0);
+    struct yoke_event event;
+    int item, rc;
+
+    (void)arg;
+    yk_check(channel != NULL);
+    yoke_event_init(&event);
+    rc = yoke_select((struct yoke_select_case[]){yoke_case_receive(channel, &item),
+                                                 yoke_case_event(&event), yoke_case_never()},
+                     3, NULL);
+    yk_check_int(rc, YOKE_CANCELLED);
+    yoke_channel_unref(channel);
+    return rc;
+}
+
+static void inspect_select(int rc)
+{
+    expect_deadlock(rc, "every task is blocked for ever: "
+                        "select_for_ever (select of channel receive, event, nothing)");
+}
+
+static void the_report_says_what_a_select_waits_for(void **state)
+{
+    (void)state;
+    yk_sim_run(select_for_ever, NULL, &(struct yk_sim){.inspect = inspect_select});
+}
+
+static int select_of_many(void *arg)
+{
+    struct yoke_select_case cases[40];
+    struct yoke_event event;
+
+    (void)arg;
+    yoke_event_init(&event);
+    for (int i = 0; i < 40; i++)
+        cases[i] = yoke_case_event(&event);
+    return yoke_select(cases, 40, NULL);
+}
+
+static void inspect_many(int rc)
+{
+    expect_deadlock(rc, "every task is blocked for ever: select_of_many (select of event, event, "
+                        "event, event, event, event, event, event, event, event, event, ...)");
+}
+
+static void of_a_select_of_many_the_report_says_the_first(void **state)
+{
+    (void)state;
+    yk_sim_run(select_of_many, NULL, &(struct yk_sim){.inspect = inspect_many});
 }
 
 static int fail_when_cancelled(void *arg)
@@ -174,6 +228,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_that_sleeps_for_ever_alone_is_a_deadlock),
         cmocka_unit_test(the_report_names_every_task_and_what_it_waits_for),
+        cmocka_unit_test(the_report_says_what_a_select_waits_for),
+        cmocka_unit_test(of_a_select_of_many_the_report_says_the_first),
         cmocka_unit_test(an_error_while_a_deadlock_unwinds_is_the_result_and_carries_it),
         cmocka_unit_test(a_sleep_until_never_is_a_deadlock_too),
         cmocka_unit_test(a_report_about_many_tasks_is_cut_but_made),

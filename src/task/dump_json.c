@@ -120,8 +120,8 @@ static void print_task(FILE *out, const struct yk_census *census, const struct y
     yk_json_text(out, task->name);
     fprintf(out, ",\"nursery\":%" PRIu64 ",\"state\":\"%s\",\"waiting_for\":", task->nursery_id,
             state_name(task->state));
-    yk_json_text(out, task->waiting_for);
-    if (task->waiting_for == NULL)
+    yk_json_text(out, task->state == YK_TASK_PARKED ? task->waiting_for : NULL);
+    if (task->state != YK_TASK_PARKED)
         fputs(",\"waiting_ns\":null", out);
     else
         fprintf(out, ",\"waiting_ns\":%" PRId64, census->now_ns - task->since_ns);

@@ -9,6 +9,7 @@
  * borrower is looked for among all tokens and waiters.
  */
 #include <yoke/limiter.h>
+#include <yoke/select.h>
 
 #include <errno.h>
 
@@ -197,4 +198,45 @@ void yoke_limiter_stats(const struct yoke_limiter *limiter, struct yoke_limiter_
         .available = limiter->borrowed < limiter->total ? limiter->total - limiter->borrowed : 0,
         .waiting = yk_waiting_in(&limiter->waiters),
     };
+}
+
+static int attempt_borrow(struct yoke_select_case *c)
+{
+    const struct yoke_token *token = c->data;
+
+    return acquire_now(c->object, c->data, c->extra, token->site, yk_task_self("yoke_select"));
+}
+
+static int enlist_borrow(struct yoke_select_case *c)
+{
+    struct yoke_limiter *limiter = c->object;
+
+    c->wait.data = c->data;
+    yk_list_append(&limiter->waiters, &c->wait.node);
+    return 0;
+}
+
+/* The token was lent before it was woken. */
+static int finish_borrow(struct yoke_select_case *c, int rc)
+{
+    (void)c;
+    yk_assert(rc == 0);
+    return 1;
+}
+
+struct yoke_select_case yoke_case_borrow_at(const struct yoke_site *site,
+                                            struct yoke_limiter *limiter, struct yoke_token *token,
+                                            const void *borrower)
+{
+    static const struct yoke_select_source source = {
+        .name = "limiter",
+        .attempt = attempt_borrow,
+        .enlist = enlist_borrow,
+        .finish = finish_borrow,
+    };
+    struct yoke_select_case c = yoke_case_source(&source, limiter, token);
+
+    token->site = site;
+    c.extra = (void *)(uintptr_t)borrower;
+    return c;
 }

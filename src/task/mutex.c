@@ -186,6 +186,7 @@ static int finish_lock(struct yoke_select_case *c, int rc)
 struct yoke_select_case yoke_case_lock_at(const struct yoke_site *site, struct yoke_mutex *mutex)
 {
     static const struct yoke_select_source source = {
+        .name = "mutex",
         .attempt = attempt_lock,
         .enlist = enlist_lock,
         .finish = finish_lock,

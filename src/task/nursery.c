@@ -369,6 +369,8 @@ static void move_child(struct yk_task *child, struct yoke_nursery *from, struct 
         scope->parent = &to->scope;
         yk_scope_update(scope);
     }
+    if (child->runtime->deadlines_moved != NULL)
+        child->runtime->deadlines_moved(child->runtime);
 }
 
 int yoke_started(void *value)

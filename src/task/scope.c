@@ -214,20 +214,45 @@ struct yoke_cause *yk_cause_new_as(struct yk_locus *who, const struct yk_cause_s
     return cause;
 }
 
-/* Timer callback, on the scheduler's stack; the request is ascribed to the task that set it. */
-static void deadline_expired(struct yk_timer *timer)
+/* The request is ascribed to the task that set the deadline, in whatever actor that is. */
+struct yoke_cause *yk_scope_deadline_cause(const struct yoke_scope *scope)
 {
-    struct yoke_scope *scope = yk_container_of(timer, struct yoke_scope, timer);
+    const struct yoke_cause *because = scope->deadline_because;
     struct yk_cause_spec spec = {
-        .layer = YOKE_LAYER_TASK,
+        .layer = because == NULL ? YOKE_LAYER_TASK : YOKE_LAYER_CONTEXT,
         .kind = YOKE_CAUSE_DEADLINE,
-        .site = scope->site,
+        .site = because == NULL ? scope->site : NULL,
+        .reason = because == NULL ? NULL : "deadline of the opener",
+        .because = because,
     };
+    struct yk_locus opener = {.task_name = ""};
     struct yoke_scope_info info;
 
     describe(scope, &info);
     spec.scope = &info;
-    cancel_scope(scope, yk_cause_new_as(&scope->task->locus, &spec));
+    if (because == NULL)
+        return yk_cause_new_as(&scope->task->locus, &spec);
+    opener.actor = &because->requester.actor;
+    opener.task_id = because->requester.task_id;
+    opener.task_name = because->requester.task_name;
+    return yk_cause_new_as(&opener, &spec);
+}
+
+/* Timer callback, on the scheduler's stack. */
+static void deadline_expired(struct yk_timer *timer)
+{
+    struct yoke_scope *scope = yk_container_of(timer, struct yoke_scope, timer);
+
+    cancel_scope(scope, yk_scope_deadline_cause(scope));
+}
+
+/* What is in a scope may see another deadline now. */
+static void deadlines_moved(struct yoke_scope *scope)
+{
+    struct yoke_runtime *runtime = yk_runtime_current;
+
+    if (runtime->deadlines_moved != NULL && !yk_list_empty(&scope->children))
+        runtime->deadlines_moved(runtime);
 }
 
 void yk_scope_enter(struct yoke_scope *scope, struct yk_task *task, const char *name,
@@ -288,6 +313,7 @@ int yoke_scope_set_deadline(struct yoke_scope *scope, int64_t deadline_ns)
         return yoke_raise("yoke.Scope", ENOMEM, "no memory for the timer of scope \"%s\"",
                           scope->name);
     }
+    deadlines_moved(scope);
     return 0;
 }
 
@@ -300,6 +326,7 @@ void yoke_scope_set_shield(struct yoke_scope *scope, bool shield)
         return;
     scope->shield = shield;
     yk_scope_update(scope);
+    deadlines_moved(scope);
 }
 
 int yoke_scope_open_at(const struct yoke_site *site, struct yoke_scope *scope,
@@ -356,6 +383,8 @@ void yk_scope_leave(struct yoke_scope *scope)
     }
     if (scope->flight_at_open != NULL)
         scope->flight_at_open = yoke_error_unref(scope->flight_at_open);
+    if (scope->deadline_because != NULL)
+        scope->deadline_because = yoke_cause_unref(scope->deadline_because);
 }
 
 /* The error of a negative result that raised nothing. */
@@ -502,16 +531,26 @@ const struct yoke_cause *yoke_scope_later_cause(const struct yoke_scope *scope, 
     return i < yoke_scope_later_cause_count(scope) ? scope->later[i] : NULL;
 }
 
-int64_t yoke_effective_deadline(void)
+struct yoke_scope *yk_scope_nearest_deadline(struct yoke_scope *scope)
 {
-    struct yk_task *task = yk_task_self("yoke_effective_deadline");
+    struct yoke_scope *nearest = NULL;
     int64_t earliest = YOKE_NEVER;
 
-    for (struct yoke_scope *scope = task->scope; scope != NULL; scope = scope->parent) {
-        if (scope->timer.deadline_ns < earliest)
+    for (; scope != NULL; scope = scope->parent) {
+        if (scope->timer.deadline_ns < earliest) {
             earliest = scope->timer.deadline_ns;
+            nearest = scope;
+        }
         if (scope->shield)
             break;
     }
-    return earliest;
+    return nearest;
+}
+
+int64_t yoke_effective_deadline(void)
+{
+    struct yk_task *task = yk_task_self("yoke_effective_deadline");
+    struct yoke_scope *nearest = yk_scope_nearest_deadline(task->scope);
+
+    return nearest != NULL ? nearest->timer.deadline_ns : YOKE_NEVER;
 }

@@ -27,6 +27,7 @@ struct yk_select { /* in the frame of the call, while its task is parked */
     size_t n;
     struct yoke_select_case *chosen;
     bool over; /* claimed, or cancelled: the task was woken */
+    char waiting_for[YK_WAIT_TEXT_MAX];
 };
 
 /* A wait that is in no queue may leave it all the same. */
@@ -100,13 +101,42 @@ static void leave_cases(struct yoke_select_case *cases, size_t n)
             cases[i].source->leave(&cases[i]);
 }
 
+/* "select of channel receive, event", for whoever asks what the task waits for. */
+static void say_what(struct yk_select *select)
+{
+    static const char begin[] = "select of ";
+    static const char cut[] = ", ...";
+    size_t used = sizeof begin - 1;
+
+    memcpy(select->waiting_for, begin, sizeof begin);
+    for (size_t i = 0; i < select->n; i++) {
+        const char *name = select->cases[i].source->name;
+        const char *gap = used > sizeof begin - 1 ? ", " : "";
+        size_t gap_n = strlen(gap), n;
+
+        name = name != NULL ? name : "a source";
+        n = strlen(name);
+        if (used + gap_n + n + sizeof cut > sizeof select->waiting_for) {
+            memcpy(select->waiting_for + used, cut, sizeof cut);
+            return;
+        }
+        memcpy(select->waiting_for + used, gap, gap_n);
+        memcpy(select->waiting_for + used + gap_n, name, n + 1);
+        used += gap_n + n;
+    }
+}
+
 /* Waits for a case to be woken, and finishes it. As outcome; `n`: all are to be attempted again. */
 static int wait_once(struct yoke_select_case *cases, size_t n, struct yk_task *task)
 {
-    struct yk_select select = {.cases = cases, .n = n};
+    struct yk_select select;
     struct yoke_select_case *c;
     int rc;
 
+    select.cases = cases;
+    select.n = n;
+    select.chosen = NULL;
+    select.over = false;
     for (size_t i = 0; i < n; i++) {
         cases[i].select = &select;
         rc = cases[i].source->enlist(&cases[i]);
@@ -116,7 +146,8 @@ static int wait_once(struct yoke_select_case *cases, size_t n, struct yk_task *t
             return outcome(cases, n, &cases[i], rc);
         }
     }
-    rc = yk_park(task, "select", abort_select, &select);
+    say_what(&select);
+    rc = yk_park(task, select.waiting_for, abort_select, &select);
     leave_cases(cases, n);
     c = select.chosen;
     if (c == NULL)
@@ -179,7 +210,11 @@ static int nothing(struct yoke_select_case *c)
 
 struct yoke_select_case yoke_case_never(void)
 {
-    static const struct yoke_select_source source = {.attempt = nothing, .enlist = nothing};
+    static const struct yoke_select_source source = {
+        .name = "nothing",
+        .attempt = nothing,
+        .enlist = nothing,
+    };
 
     return yoke_case_source(&source, NULL, NULL);
 }
@@ -205,6 +240,7 @@ static int finish_send(struct yoke_select_case *c, int rc)
 struct yoke_select_case yoke_case_send(struct yoke_channel *channel, const void *item)
 {
     static const struct yoke_select_source source = {
+        .name = "channel send",
         .attempt = attempt_send,
         .enlist = enlist_send,
         .finish = finish_send,
@@ -240,6 +276,7 @@ static int finish_receive(struct yoke_select_case *c, int rc)
 struct yoke_select_case yoke_case_receive(struct yoke_channel *channel, void *ret_item)
 {
     static const struct yoke_select_source source = {
+        .name = "channel receive",
         .attempt = attempt_receive,
         .enlist = enlist_receive,
         .finish = finish_receive,
@@ -271,6 +308,7 @@ static int finish_event(struct yoke_select_case *c, int rc)
 struct yoke_select_case yoke_case_event(struct yoke_event *event)
 {
     static const struct yoke_select_source source = {
+        .name = "event",
         .attempt = attempt_event,
         .enlist = enlist_event,
         .finish = finish_event,
@@ -329,6 +367,7 @@ static void leave_timer(struct yoke_select_case *c)
 struct yoke_select_case yoke_case_timeout(int64_t timeout_ns)
 {
     static const struct yoke_select_source source = {
+        .name = "timeout",
         .attempt = attempt_timeout,
         .enlist = enlist_timer,
         .finish = finish_timer,
@@ -341,6 +380,7 @@ struct yoke_select_case yoke_case_timeout(int64_t timeout_ns)
 struct yoke_select_case yoke_case_deadline(int64_t deadline_ns)
 {
     static const struct yoke_select_source source = {
+        .name = "deadline",
         .attempt = attempt_deadline,
         .enlist = enlist_timer,
         .finish = finish_timer,

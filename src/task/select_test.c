@@ -55,12 +55,14 @@ struct world {
     struct yoke_event event;
     struct yoke_semaphore semaphore;
     struct yoke_mutex mutex;
+    struct yoke_limiter limiter;
+    struct yoke_token theirs, token;
     int received, heard, sent;
     uint64_t lost;
     struct yoke_nursery nursery;
     struct selector selector;
 };
-enum { RECEIVE, SEND, HEAR, EVENT, ACQUIRE, LOCK, TIMEOUT, KINDS };
+enum { RECEIVE, SEND, HEAR, EVENT, ACQUIRE, BORROW, LOCK, TIMEOUT, KINDS };
 
 static void world_open(struct world *world)
 {
@@ -73,6 +75,8 @@ static void world_open(struct world *world)
     yoke_semaphore_init(&world->semaphore, 0, 0);
     yoke_mutex_init(&world->mutex);
     yk_check_int(yoke_mutex_lock(&world->mutex), 0);
+    yoke_limiter_init(&world->limiter, 1);
+    yk_check_int(yoke_limiter_acquire(&world->limiter, &world->theirs, world), 0);
     world->sent = 7;
     world->selector.n = KINDS;
     world->selector.cases[RECEIVE] = yoke_case_receive(world->in, &world->received);
@@ -81,6 +85,7 @@ static void world_open(struct world *world)
         yoke_case_broadcast(&world->subscription, &world->heard, &world->lost);
     world->selector.cases[EVENT] = yoke_case_event(&world->event);
     world->selector.cases[ACQUIRE] = yoke_case_acquire(&world->semaphore);
+    world->selector.cases[BORROW] = yoke_case_borrow(&world->limiter, &world->token, &world->token);
     world->selector.cases[LOCK] = yoke_case_lock(&world->mutex);
     world->selector.cases[TIMEOUT] = yoke_case_timeout(YOKE_MS(5));
     yk_check_int(yoke_nursery_open(&world->nursery, NULL), 0);
@@ -108,6 +113,9 @@ static void make_happen(struct world *world, int kind)
     case ACQUIRE:
         yoke_semaphore_release(&world->semaphore);
         break;
+    case BORROW:
+        yoke_limiter_release(&world->theirs);
+        break;
     case LOCK:
         yoke_mutex_unlock(&world->mutex);
         break;
@@ -120,6 +128,7 @@ static void check_nobody_waits(struct world *world)
 {
     struct yoke_channel_stats in, out;
     struct yoke_broadcast_stats news;
+    struct yoke_limiter_stats limiter;
 
     yoke_channel_stats(world->in, &in);
     yoke_channel_stats(world->out, &out);
@@ -127,6 +136,8 @@ static void check_nobody_waits(struct world *world)
     yk_check_int(in.receivers_waiting + out.senders_waiting + news.receivers_waiting, 0);
     yk_check_int(yoke_semaphore_waiting(&world->semaphore), 0);
     yk_check_int(yoke_mutex_waiting(&world->mutex), 0);
+    yoke_limiter_stats(&world->limiter, &limiter);
+    yk_check_int(limiter.waiting, 0);
 }
 
 static void world_close(struct world *world)
@@ -136,6 +147,11 @@ static void world_close(struct world *world)
     if (yoke_mutex_owner(&world->mutex) == yoke_task_id())
         yoke_mutex_unlock(&world->mutex);
     yoke_mutex_fini(&world->mutex);
+    for (const void *borrower = world; borrower != NULL;
+         borrower = borrower == world ? &world->token : NULL)
+        if (yoke_limiter_is_borrower(&world->limiter, borrower))
+            yoke_limiter_release(borrower == world ? &world->theirs : &world->token);
+    yoke_limiter_fini(&world->limiter);
     yoke_broadcast_unsubscribe(&world->subscription);
     yoke_broadcast_unref(world->news);
     yoke_channel_unref(world->in);
@@ -169,6 +185,7 @@ YK_SIM_TEST(each_kind_of_case_ends_a_select_and_the_others_leave_no_trace)
         yk_check_int(world.selector.chosen, kind);
         yk_check_int(world.received, kind == RECEIVE ? 40 + RECEIVE : 0);
         yk_check_int(world.heard, kind == HEAR ? 40 + HEAR : 0);
+        yk_check_int(yoke_limiter_is_borrower(&world.limiter, &world.token), kind == BORROW);
         for (int i = 0; i < KINDS; i++)
             yk_check_int(world.selector.cases[i].result,
                          i == kind && (i == RECEIVE || i == HEAR) ? 1 : 0);

@@ -98,6 +98,7 @@ static int finish_acquire(struct yoke_select_case *c, int rc)
 struct yoke_select_case yoke_case_acquire(struct yoke_semaphore *semaphore)
 {
     static const struct yoke_select_source source = {
+        .name = "semaphore",
         .attempt = attempt_acquire,
         .enlist = enlist_acquire,
         .finish = finish_acquire,

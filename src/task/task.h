@@ -53,7 +53,7 @@ struct yk_task { /* at the top of its own stack */
     unsigned budget; /* calls that may still complete at once before others run */
     yk_abort_fn abort;
     void *abort_arg;
-    const char *waiting_for; /* static text while parked */
+    const char *waiting_for; /* while parked: static, or in its frame, < YK_WAIT_TEXT_MAX */
     int64_t since_ns;        /* when it parked, by the clock of that turn */
     int wake_rc;
     void *wake_data; /* for the waker and the wait; no meaning here */
@@ -140,7 +140,9 @@ struct yoke_runtime {
     void (*on_deadlock)(void *arg, const char *tree); /* NULL: it goes to stderr */
     void *deadlock_arg;
     const struct yoke_instrument *instrument; /* or NULL */
-    struct yoke_error *result;                /* of the init task */
+    /* Told when scopes inside others may see another deadline; or NULL. Of the actor layer. */
+    void (*deadlines_moved)(struct yoke_runtime *runtime);
+    struct yoke_error *result; /* of the init task */
     int result_rc;
     struct yk_task *dead;        /* ended, its stack not yet given back */
     struct yoke_nursery root;    /* of the init task, which owns the two below */
@@ -345,6 +347,11 @@ void yk_scope_update(struct yoke_scope *scope);
 void yk_scope_enter(struct yoke_scope *scope, struct yk_task *task, const char *name,
                     const struct yoke_site *site, bool shield);
 void yk_scope_leave(struct yoke_scope *scope);
+
+/* The scope with the earliest deadline that is visible from `scope`; NULL: there is none. */
+struct yoke_scope *yk_scope_nearest_deadline(struct yoke_scope *scope);
+/* A new cause, as it would be if its deadline expired now. */
+struct yoke_cause *yk_scope_deadline_cause(const struct yoke_scope *scope);
 
 /* It has caught a Cancelled. Returns what close then gives: 0, or an error for being late. */
 int yk_scope_caught(struct yoke_scope *scope);

@@ -23,7 +23,7 @@
 #include "wire/value.h"
 
 enum {
-    TYPES = YK_LISTENING + 1,
+    TYPES = YK_BUDGET + 1,
     ORACLE_DEPTH = 31, /* msgpack-c reads no deeper */
 };
 
@@ -83,6 +83,10 @@ static void keep_extensions(void)
         .as.cancel = {"c9", "c1", YOKE_MAP({"because", YOKE_MAP({"kind", yoke_str("x")})}), 500},
     };
     struct yk_message credit = {.type = YK_CREDIT, .as.credit = {"c1", 64}};
+    struct yk_message budget = {
+        .type = YK_BUDGET,
+        .as.budget = {"c1", 64, YOKE_MAP({"kind", yoke_str("x")})},
+    };
     struct yk_message aid = {
         .type = YK_AID,
         .as.aid = {.name = "a name that makes this one the longest of its type, to be kept",
@@ -105,6 +109,7 @@ static void keep_extensions(void)
     keep_made(&ping);
     keep_made(&pong);
     keep_made(&listening);
+    keep_made(&budget);
     keep_made(&aid);
 }
 

@@ -31,6 +31,7 @@ enum yk_message_type {
     YK_PING,
     YK_PONG,
     YK_LISTENING,
+    YK_BUDGET,
 };
 
 /* A string that may be absent (NULL: nil). NUL-terminated; one with a NUL inside is refused. */
@@ -67,6 +68,7 @@ struct yk_start {
     int64_t credit;
     /* extension: remaining time of the opener's deadline; 0: none */
     int64_t budget_ns;
+    struct yoke_value budget_cause; /* map (error/tree.h): what its expiry will be because of */
 };
 
 struct yk_start_ack {
@@ -131,6 +133,13 @@ struct yk_listening {
     struct yoke_value addrs; /* array of pairs, as `bind_addrs` */
 };
 
+/* Extension: the opener's deadline is another one now, or with a budget of 0 there is none. */
+struct yk_budget {
+    yk_text cid;
+    int64_t budget_ns;
+    struct yoke_value cause; /* as Start.budget_cause */
+};
+
 struct yk_message {
     enum yk_message_type type;
     union {
@@ -146,6 +155,7 @@ struct yk_message {
         struct yk_credit credit;
         struct yk_beat beat; /* YK_PING, YK_PONG */
         struct yk_listening listening;
+        struct yk_budget budget;
     } as;
 };
 

@@ -157,6 +157,7 @@ static const struct yk_field *pack_body(struct yk_packer *packer, const struct y
         if (!is_written(field, message, extensions))
             continue;
         yk_pack_name(packer, field->name, field->name_size);
+        packer->repair = shape->repair || field->repair;
         pack_field(packer, field, message);
         if (packer->rc < 0)
             return field;

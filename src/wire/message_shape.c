@@ -48,6 +48,7 @@ static const struct yk_field start_fields[] = {
     FIELD("pld_spec", TEXT, start.pld_spec, .default_text = "typing.Any"),
     FIELD("credit", COUNT, start.credit, .extension = true),
     FIELD("budget_ns", COUNT, start.budget_ns, .extension = true),
+    FIELD("budget_cause", ANY, start.budget_cause, .extension = true, .repair = true),
 };
 
 static const struct yk_field start_ack_fields[] = {
@@ -106,6 +107,12 @@ static const struct yk_field listening_fields[] = {
     NEEDED("addrs", ARRAY, listening.addrs),
 };
 
+static const struct yk_field budget_fields[] = {
+    NEEDED("cid", TEXT, budget.cid),
+    NEEDED("budget_ns", COUNT, budget.budget_ns),
+    OPTIONAL("cause", MAP_OR_NIL, budget.cause),
+};
+
 #define SHAPE(text, table, ...)                                                                    \
     {                                                                                              \
         NAMED(text), .fields = (table), .n = sizeof(table) / sizeof *(table), __VA_ARGS__          \
@@ -127,6 +134,7 @@ static const struct yk_shape shapes[] = {
     [YK_PING] = SHAPE("Ping", beat_fields, .extension = true),
     [YK_PONG] = SHAPE("Pong", beat_fields, .extension = true),
     [YK_LISTENING] = SHAPE("Listening", listening_fields, .extension = true),
+    [YK_BUDGET] = SHAPE("Budget", budget_fields, .extension = true, .repair = true),
 };
 
 enum { SHAPES = sizeof shapes / sizeof *shapes };

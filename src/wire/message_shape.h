@@ -34,6 +34,7 @@ struct yk_field {
     enum yk_field_kind kind;
     bool required;  /* may not be missing; else missing is as `default_text`, or all zero */
     bool extension; /* written only to peers that speak them, and when it is set */
+    bool repair;    /* as of a shape, for this field alone */
     size_t offset;  /* in struct yk_message */
     size_t other;   /* offset of the second member, for the kinds that have one */
     const char *default_text;   /* or NULL */

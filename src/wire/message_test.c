@@ -371,6 +371,19 @@ static void listening_comes_back_whole(void **state)
     assert_true(yoke_value_equal(back.as.listening.addrs, addrs));
 }
 
+static void a_budget_comes_back_whole(void **state)
+{
+    struct yk_message message = {
+        .type = YK_BUDGET,
+        .as.budget = {"c1", 500, YOKE_MAP({"layer", yoke_str("task")})},
+    };
+    struct yk_message back = there_and_back(*state, &message, true);
+
+    assert_string_equal(back.as.budget.cid, "c1");
+    assert_int_equal(back.as.budget.budget_ns, 500);
+    assert_true(yoke_value_equal(back.as.budget.cause, message.as.budget.cause));
+}
+
 static void each_message_knows_its_cid(void **state)
 {
     struct yk_message aid = an_aid(), spec = {.type = YK_SPAWN_SPEC};
@@ -659,6 +672,7 @@ int main(void)
         TEST(credit_comes_back_whole),
         TEST(signs_of_life_come_back_whole),
         TEST(listening_comes_back_whole),
+        TEST(a_budget_comes_back_whole),
         TEST(each_message_knows_its_cid),
         TEST(each_type_has_a_name),
         TEST(texts_must_be_str),

@@ -38,16 +38,20 @@ struct yoke_portal {
     bool up;                 /* its Aid has come */
     struct yoke_error *lost; /* why nothing comes any more; shared by all who wait */
     struct yk_list dialogs[YK_DIALOG_BUCKETS];
+    struct yk_dialog *recent; /* found last, or NULL */
     struct yk_list waiters;       /* for `up`, and for dialogs to end */
     struct yk_actor_child *child; /* NULL: not our child */
     bool end_expected;            /* this actor asked it to end */
     bool end_told;                /* a context has already told of its cancellation */
 };
 
-/* A value that was received, in the order of receipt. */
+/* A value that was received, in the order of receipt, with what it borrows. */
 struct yk_item {
     struct yk_list node;
-    struct yoke_value *value;
+    struct yoke_value value;
+    bool large;  /* one of those of which fewer may be sent ahead */
+    size_t room; /* bytes of memory */
+    _Alignas(struct yoke_value) char memory[];
 };
 
 struct yk_dialog {
@@ -62,7 +66,10 @@ struct yk_dialog {
     struct yk_list senders;
     struct yk_list items;
     size_t items_n;
-    struct yk_item *lent; /* what the last receive handed out */
+    size_t large_n;        /* of those */
+    struct yk_item *lent;  /* what the last receive handed out */
+    struct yk_list spares; /* small items for use again */
+    size_t spares_n;
     bool started;         /* Started came, or was sent */
     bool peer_stopped;    /* the peer has ended its direction */
     bool stopped;         /* this side has */
@@ -73,7 +80,9 @@ struct yk_dialog {
     struct yoke_value *result;  /* opener: received; endpoint: to be sent */
     struct yoke_error *error;   /* opener: the peer's, owned */
     int64_t credit;             /* values that may still be sent */
+    int64_t peer_window;        /* values that the peer lets this side be ahead by */
     unsigned window;            /* what this side grants */
+    bool growing;               /* it may grow */
     unsigned consumed;          /* received values not granted anew yet */
     struct yoke_cause *request; /* opener: our own cancel request */
     bool cancel_acked;

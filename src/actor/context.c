@@ -236,6 +236,7 @@ static int begin(struct yk_dialog *dialog, const char *endpoint, struct yoke_val
     YK_TEXT_COPY(dialog->endpoint, endpoint);
     dialog->opener = true;
     dialog->window = opts != NULL && opts->window > 0 ? opts->window : YK_STREAM_WINDOW;
+    dialog->growing = opts == NULL || opts->window == 0;
     dialog->teardown_ns =
         opts != NULL && opts->teardown_timeout_ns > 0 ? opts->teardown_timeout_ns : YK_TEARDOWN_NS;
     yk_text_copy(ns, (size_t)(colon - endpoint) + 1, endpoint);

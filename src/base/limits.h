@@ -63,7 +63,10 @@
 #define YK_ORPHAN_NS                                                                               \
     INT64_C(4000000000) /* an actor whose parent is gone must have ended by then; a kernel timer   \
                   kills it otherwise */
-#define YK_STREAM_WINDOW  64         /* messages in flight per direction of a context */
+#define YK_STREAM_WINDOW     64   /* values in flight per direction of a context */
+#define YK_STREAM_WINDOW_MAX 1024 /* of small ones, once they are consumed as they come */
+#define YK_STREAM_SMALL      1024 /* bytes of a value that counts as small: 1 MiB are in flight */
+#define YK_STREAM_SPARES     1024 /* small items that a context keeps for use again */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
 #define YK_THREADS_MAX    32         /* calls in worker threads at a time, without an own limiter */
 #define YK_POSTS_MAX      (1u << 14) /* posts to a runtime that have not begun: each gets a stack */

@@ -198,7 +198,7 @@ int yk_link_receive(struct yk_link *link, struct yk_message *ret_message)
             return rc;
     }
     if (rc > 0)
-        rc = yk_message_decode(&link->arena, body, size, ret_message);
+        rc = yk_message_decode_in_place(&link->arena, (void *)body, size, ret_message);
     if (rc < 0) {
         fail(link, rc);
         return rc;

@@ -112,10 +112,11 @@ struct yk_cancel {
     int64_t budget_ns;       /* how long the requester waits before its next rung; 0: not said */
 };
 
-/* Extension: n more values may be sent in this dialog. */
+/* Extension: n more values may be sent in this dialog, and so many may be ahead in all. */
 struct yk_credit {
     yk_text cid;
     int64_t n;
+    int64_t window; /* 0: not said, it is as it was */
 };
 
 struct yk_message {

@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "wire/message_shape.h"
 #include "wire/pack.h"
+#include "wire/utf8.h"
 
 static void pack_text(struct yk_packer *packer, yk_text text)
 {
@@ -164,6 +165,31 @@ static const struct yk_field *pack_body(struct yk_packer *packer, const struct y
     return NULL;
 }
 
+/* The same for a message with an opening and a cid that goes with it; false: it is not one. */
+static bool pack_short(struct yk_packer *packer, const struct yk_shape *shape,
+                       const struct yk_payload *payload)
+{
+    enum { SHORT_CID = 64 };
+    struct yk_buffer *buffer = packer->buffer;
+    size_t n = strnlen(payload->cid, SHORT_CID);
+    size_t head = n < 32 ? 1 : 2; /* of a str of that many bytes */
+    size_t size = shape->opening_size + head + n + YK_PAYLOAD_KEY_SIZE;
+    unsigned char *to;
+
+    if (n == SHORT_CID || !yk_utf8_valid(payload->cid, n) || yk_buffer_reserve(buffer, size) < 0)
+        return false;
+    to = buffer->data + buffer->end;
+    to = (unsigned char *)memcpy(to, shape->opening, shape->opening_size) + shape->opening_size;
+    to[0] = head == 1 ? (unsigned char)(0xa0 | n) : 0xd9;
+    to[head - 1] = head == 1 ? to[0] : (unsigned char)n;
+    memcpy(to + head, payload->cid, n);
+    memcpy(to + head + n, YK_PAYLOAD_KEY, YK_PAYLOAD_KEY_SIZE);
+    buffer->end += size;
+    packer->room -= size;
+    yk_pack_value(packer, &payload->pld);
+    return true;
+}
+
 static int raise_failure(const struct yk_packer *packer, const struct yk_shape *shape,
                          const struct yk_field *field)
 {
@@ -182,7 +208,7 @@ int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message
 {
     static const unsigned char no_length[YK_FRAME_HEADER];
     const struct yk_shape *shape = yk_shape_of(message->type);
-    const struct yk_field *failed;
+    const struct yk_field *failed = NULL;
     size_t before = yk_buffer_size(buffer); /* positions move when the buffer grows, sizes do not */
     size_t size;
     struct yk_packer packer;
@@ -191,7 +217,10 @@ int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message
     if (yk_buffer_append(buffer, no_length, sizeof no_length) < 0)
         return yoke_raise("yoke.OutOfMemory", ENOMEM, "%s: no memory for its frame", shape->name);
     yk_packer_init(&packer, buffer, shape->repair);
-    failed = pack_body(&packer, shape, message, extensions);
+    if (shape->opening == NULL || !pack_short(&packer, shape, &message->as.payload))
+        failed = pack_body(&packer, shape, message, extensions);
+    else if (packer.rc < 0)
+        failed = &shape->fields[shape->n - 1];
     if (failed != NULL) {
         buffer->end = buffer->start + before;
         return raise_failure(&packer, shape, failed);

@@ -49,7 +49,8 @@ struct yoke_portal {
 struct yk_item {
     struct yk_list node;
     struct yoke_value value;
-    bool large;  /* one of those of which fewer may be sent ahead */
+    struct yk_lease lease; /* on shared memory that it borrows */
+    bool large;            /* one of those of which fewer may be sent ahead */
     size_t room; /* bytes of memory */
     _Alignas(struct yoke_value) char memory[];
 };
@@ -153,7 +154,7 @@ struct yoke_error *yk_relay_received(const struct yoke_portal *portal,
 /* A Cancelled that leaves an actor: what its opener gets. Takes over the reference. */
 struct yoke_error *yk_relay_cancelled(struct yoke_error *cancelled, const char *endpoint);
 
-/* The outcome of a dialog; NULL without memory. context.c */
-struct yoke_outcome *yk_outcome_new(const struct yk_dialog *dialog);
+/* The outcome of a dialog, with the result taken out of it; NULL without memory. context.c */
+struct yoke_outcome *yk_outcome_new(struct yk_dialog *dialog);
 
 #endif

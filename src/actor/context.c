@@ -26,7 +26,7 @@ struct yoke_outcome {
     bool cancel_acked;
 };
 
-struct yoke_outcome *yk_outcome_new(const struct yk_dialog *dialog)
+struct yoke_outcome *yk_outcome_new(struct yk_dialog *dialog)
 {
     struct yoke_outcome *outcome = calloc(1, sizeof *outcome);
 
@@ -35,11 +35,8 @@ struct yoke_outcome *yk_outcome_new(const struct yk_dialog *dialog)
     outcome->cancel_called = dialog->request != NULL;
     outcome->cancel_acked = dialog->cancel_acked;
     outcome->error = dialog->error != NULL ? yoke_error_ref(dialog->error) : NULL;
-    outcome->result = dialog->result != NULL ? yoke_value_copy(*dialog->result) : NULL;
-    if (dialog->result != NULL && outcome->result == NULL) {
-        yoke_outcome_free(outcome);
-        return NULL;
-    }
+    outcome->result = dialog->result;
+    dialog->result = NULL;
     return outcome;
 }
 

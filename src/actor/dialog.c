@@ -48,10 +48,16 @@ struct yk_dialog *yk_dialog_new(struct yoke_portal *portal, const char *cid)
     return dialog;
 }
 
-/* An item with a copy of the value; NULL: no memory. Of small ones some are kept for use again. */
+/*
+ * An item with a value that was just received: a copy, but for bytes in shared memory. NULL: no
+ * memory. Of small items some are kept for use again.
+ */
 static struct yk_item *item_new(struct yk_dialog *dialog, const struct yoke_value *value)
 {
-    struct yk_value_size size = yk_value_measure(value);
+    static const struct yk_value_size nothing;
+    struct yk_view *view = dialog->portal->link.view;
+    bool shared = view != NULL && view->current != 0 && value->type == YOKE_BIN;
+    struct yk_value_size size = shared ? nothing : yk_value_measure(value);
     struct yk_list *spare = size.total <= ITEM_ROOM ? yk_list_pop(&dialog->spares) : NULL;
     size_t room = size.total < ITEM_ROOM ? ITEM_ROOM : size.total;
     struct yk_item *item;
@@ -65,8 +71,9 @@ static struct yk_item *item_new(struct yk_dialog *dialog, const struct yoke_valu
             return NULL;
         item->room = room;
     }
-    item->large = size.total > YK_STREAM_SMALL;
-    item->value = yk_value_copy_to(item->memory, &size, value);
+    item->large = shared || size.total > YK_STREAM_SMALL;
+    item->lease = shared ? yk_view_take(view) : (struct yk_lease){NULL, 0};
+    item->value = shared ? *value : yk_value_copy_to(item->memory, &size, value);
     return item;
 }
 
@@ -74,6 +81,7 @@ static void item_free(struct yk_dialog *dialog, struct yk_item *item)
 {
     if (item == NULL)
         return;
+    yk_lease_end(&item->lease);
     if (item->room == ITEM_ROOM && dialog->spares_n < YK_STREAM_SPARES) {
         dialog->spares_n++;
         yk_list_append(dialog->spares.next, &item->node); /* first: it is in the cache */
@@ -239,6 +247,14 @@ static void grant(struct yk_dialog *dialog, unsigned n)
         dialog->consumed -= n <= dialog->consumed ? n : dialog->consumed;
 }
 
+static bool grant_is_due(const struct yk_dialog *dialog)
+{
+    /* A peer that may be far ahead must know what has been consumed before it sends a large one. */
+    return dialog->consumed >= (dialog->window + 1) / 2 ||
+           (dialog->growing && dialog->consumed >= YK_STREAM_WINDOW / 2 &&
+            dialog->consumed >= dialog->items_n);
+}
+
 /*
  * What was consumed may be sent anew. Where it was left to us, the window grows while values are
  * consumed as they come: so that the two sides wait for each other once in many small values. Large
@@ -345,14 +361,15 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
 
 /*
  * Whether the peer has granted another value. A large one does not use what the window has grown by
- * for small ones.
+ * for small ones. Of those that are out, as many as the peer has not consumed may be consumed and
+ * not granted anew, so that twice the window out are at least one window ahead.
  */
 static bool may_send(const struct yk_dialog *dialog, const struct yoke_value *value)
 {
     if (dialog->credit <= 0)
         return false;
     return dialog->peer_window <= YK_STREAM_WINDOW ||
-           dialog->peer_window - dialog->credit < YK_STREAM_WINDOW ||
+           dialog->peer_window - dialog->credit < 2 * YK_STREAM_WINDOW ||
            yk_value_measure(value).total <= YK_STREAM_SMALL;
 }
 
@@ -370,6 +387,8 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
         rc = yk_wait_in(&dialog->senders, "credit of a stream", NULL);
     if (rc == 0 && dialog->stopped)
         return yoke_raise("yoke.Closed", YOKE_ECLOSED, "this side has closed its stream");
+    if (rc == 0 && !dialog->finished && value.type == YOKE_BIN)
+        rc = yk_link_wait_share(&dialog->portal->link, value.as.str.size);
     if (rc == 0 && !dialog->finished)
         rc = yk_link_wait_room(&dialog->portal->link);
     while (rc == -EPIPE && !dialog->finished) {
@@ -408,7 +427,8 @@ int yoke_stream_receive(struct yoke_context *ctx, struct yoke_value *ret_value)
     if (dialog->lent == NULL)
         return 0;
     *ret_value = dialog->lent->value;
-    if (++dialog->consumed >= (dialog->window + 1) / 2 && !dialog->peer_stopped)
+    dialog->consumed++;
+    if (grant_is_due(dialog) && !dialog->peer_stopped)
         grant_consumed(dialog);
     return 1;
 }

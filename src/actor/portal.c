@@ -80,6 +80,7 @@ int yk_portal_greet(struct yoke_portal *portal)
                 .has_is_registrar = true,
                 .yoke = EXTENSIONS_VERSION,
                 .host = self->host,
+                .shm = yk_link_may_share(&portal->link),
             },
     };
 
@@ -108,6 +109,8 @@ static void handle_aid(struct yoke_portal *portal, const struct yk_aid *aid)
     YK_TEXT_COPY(portal->id.host, aid->host);
     portal->id.pid = aid->has_pid ? (int32_t)aid->pid : 0;
     portal->link.extensions = aid->yoke > 0;
+    if (aid->shm)
+        yk_link_share(&portal->link);
     portal->up = true;
     portal_changed(portal);
 }

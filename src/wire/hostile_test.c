@@ -176,7 +176,7 @@ static int decode_exact(const unsigned char *bytes, size_t size, struct yk_messa
         memcpy(block, bytes, size);
     *ret_block = block;
     yk_arena_reset(&fixture.arena);
-    return yk_message_decode_in_place(&fixture.arena, block, size, message);
+    return yk_message_decode_in_place(&fixture.arena, block, size, NULL, message);
 }
 
 static void check(const unsigned char *bytes, size_t size)

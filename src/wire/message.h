@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "wire/buffer.h"
+#include "wire/bulk.h"
 
 enum yk_message_type {
     YK_AID = 1,
@@ -28,6 +29,9 @@ enum yk_message_type {
     /* extensions */
     YK_CANCEL,
     YK_CREDIT,
+    YK_SEGMENT,
+    YK_RELEASE,
+    YK_RECLAIM,
 };
 
 /* A string that may be absent (NULL: nil). NUL-terminated; one with a NUL inside is refused. */
@@ -47,6 +51,7 @@ struct yk_aid {
     /* extension: version of our extensions, 0: a plain peer; key `yoke`, {"v": n, "host": str} */
     int64_t yoke;
     yk_text host; /* in `yoke`; or NULL */
+    bool shm;     /* in `yoke`: takes references to shared memory, and descriptors of it */
 };
 
 struct yk_spawn_spec {
@@ -119,6 +124,21 @@ struct yk_credit {
     int64_t window; /* 0: not said, it is as it was */
 };
 
+/*
+ * Extensions where memory is shared (wire/bulk.h); masks have bit n for segment n. Segment comes
+ * with a descriptor. Its first Release says that the peer takes it, each later one that it has done
+ * with what was in it. Reclaim is answered by a Release once tasks have had the occasion to.
+ */
+struct yk_segment_message {
+    int64_t number, size;
+};
+
+struct yk_release {
+    int64_t free;    /* mask: may be written to */
+    int64_t refused; /* mask: can't be taken, for want of memory or descriptors */
+    bool answer;     /* to a Reclaim */
+};
+
 struct yk_message {
     enum yk_message_type type;
     union {
@@ -132,6 +152,8 @@ struct yk_message {
         struct yk_payload payload; /* YK_STARTED, YK_YIELD, YK_RETURN */
         struct yk_cancel cancel;
         struct yk_credit credit;
+        struct yk_segment_message segment;
+        struct yk_release release;
     } as;
 };
 
@@ -153,6 +175,12 @@ yk_text yk_message_cid(const struct yk_message *message);
 YOKE_MUST_CHECK int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message,
                                       bool extensions);
 
+/* The same, with large bins of payloads and arguments beside the frame where `bulk`, which may be
+ * NULL, has a place for them. */
+YOKE_MUST_CHECK int yk_message_encode_with(struct yk_buffer *buffer,
+                                           const struct yk_message *message, bool extensions,
+                                           struct yk_bulk_out *bulk);
+
 /*
  * Decodes the body of one frame, which is copied. Unknown keys are ignored; a missing key is
  * allowed only where the field has a default; a wrong type or an unknown message is an error that
@@ -163,8 +191,12 @@ YOKE_MUST_CHECK int yk_message_encode(struct yk_buffer *buffer, const struct yk_
 YOKE_MUST_CHECK int yk_message_decode(struct yk_arena *arena, const void *body, size_t size,
                                       struct yk_message *ret_message);
 
-/* As yk_message_decode without the copy: the message borrows from `body`, which is written to. */
+/*
+ * As yk_message_decode without the copy: the message borrows from `body`, which is written to, and
+ * from what `bulk`, which may be NULL, finds.
+ */
 YOKE_MUST_CHECK int yk_message_decode_in_place(struct yk_arena *arena, void *body, size_t size,
+                                               struct yk_bulk_in *bulk,
                                                struct yk_message *ret_message);
 
 #endif

@@ -29,14 +29,18 @@ static void pack_uid(struct yk_packer *packer, const struct yk_uid *uid)
     pack_text(packer, uid->uuid);
 }
 
-static void pack_yoke(struct yk_packer *packer, int64_t version, yk_text host)
+static void pack_yoke(struct yk_packer *packer, const struct yk_aid *aid)
 {
-    yk_pack_map(packer, host != NULL ? 2 : 1);
+    yk_pack_map(packer, 1 + (aid->host != NULL ? 1 : 0) + (aid->shm ? 1 : 0));
     yk_pack_name(packer, "v", 1);
-    yk_pack_int(packer, version);
-    if (host != NULL) {
+    yk_pack_int(packer, aid->yoke);
+    if (aid->host != NULL) {
         yk_pack_name(packer, "host", 4);
-        pack_text(packer, host);
+        pack_text(packer, aid->host);
+    }
+    if (aid->shm) {
+        yk_pack_name(packer, "shm", 3);
+        yk_pack_bool(packer, true);
     }
 }
 
@@ -120,8 +124,7 @@ static void pack_field(struct yk_packer *packer, const struct yk_field *field,
         pack_container(packer, field->kind, at);
         return;
     case YK_FIELD_YOKE:
-        pack_yoke(packer, *(const int64_t *)at,
-                  *(const yk_text *)yk_field_in(message, field->other));
+        pack_yoke(packer, &message->as.aid);
         return;
     }
 }
@@ -195,7 +198,8 @@ static int raise_failure(const struct yk_packer *packer, const struct yk_shape *
 {
     const char *type = packer->rc == -ENOMEM ? "yoke.OutOfMemory" : "yoke.BadValue";
 
-    return yoke_raise(type, packer->rc, "%s.%s: %s", shape->name, field->name, packer->fault);
+    return yoke_raise(type, packer->rc, "%s.%s: %s", shape->name,
+                      field != NULL ? field->name : "msg_type", packer->fault);
 }
 
 static void put_length(unsigned char *head, size_t size)
@@ -204,7 +208,8 @@ static void put_length(unsigned char *head, size_t size)
         head[i] = (unsigned char)(size >> 8 * i);
 }
 
-int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message, bool extensions)
+int yk_message_encode_with(struct yk_buffer *buffer, const struct yk_message *message,
+                           bool extensions, struct yk_bulk_out *bulk)
 {
     static const unsigned char no_length[YK_FRAME_HEADER];
     const struct yk_shape *shape = yk_shape_of(message->type);
@@ -217,11 +222,12 @@ int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message
     if (yk_buffer_append(buffer, no_length, sizeof no_length) < 0)
         return yoke_raise("yoke.OutOfMemory", ENOMEM, "%s: no memory for its frame", shape->name);
     yk_packer_init(&packer, buffer, shape->repair);
+    packer.bulk = shape->repair ? NULL : bulk; /* an error may outlive the link */
     if (shape->opening == NULL || !pack_short(&packer, shape, &message->as.payload))
         failed = pack_body(&packer, shape, message, extensions);
     else if (packer.rc < 0)
         failed = &shape->fields[shape->n - 1];
-    if (failed != NULL) {
+    if (packer.rc < 0) {
         buffer->end = buffer->start + before;
         return raise_failure(&packer, shape, failed);
     }
@@ -229,4 +235,9 @@ int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message
     yk_assert(size > 0 && size <= YK_FRAME_MAX);
     put_length(buffer->data + buffer->start + before, size);
     return 0;
+}
+
+int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message, bool extensions)
+{
+    return yk_message_encode_with(buffer, message, extensions, NULL);
 }

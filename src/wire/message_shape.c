@@ -99,6 +99,17 @@ static const struct yk_field credit_fields[] = {
     OPTIONAL("window", COUNT, credit.window),
 };
 
+static const struct yk_field segment_fields[] = {
+    NEEDED("number", COUNT, segment.number),
+    NEEDED("size", COUNT, segment.size),
+};
+
+static const struct yk_field release_fields[] = {
+    NEEDED("free", COUNT, release.free),
+    NEEDED("refused", COUNT, release.refused),
+    NEEDED("answer", BOOL, release.answer),
+};
+
 #define SHAPE(text, table, ...)                                                                    \
     {                                                                                              \
         NAMED(text), .fields = (table), .n = sizeof(table) / sizeof *(table), __VA_ARGS__          \
@@ -125,6 +136,9 @@ static const struct yk_shape shapes[] = {
     [YK_RETURN] = SHAPE("Return", payload_fields, OPENING("\xa6Return")),
     [YK_CANCEL] = SHAPE("Cancel", cancel_fields, .extension = true, .repair = true),
     [YK_CREDIT] = SHAPE("Credit", credit_fields, .extension = true),
+    [YK_SEGMENT] = SHAPE("Segment", segment_fields, .extension = true),
+    [YK_RELEASE] = SHAPE("Release", release_fields, .extension = true),
+    [YK_RECLAIM] = {NAMED("Reclaim"), .extension = true},
 };
 
 enum { SHAPES = sizeof shapes / sizeof *shapes };

@@ -26,6 +26,7 @@ enum yk_field_kind {
     YK_FIELD_ARRAY,        /* struct yoke_value; nil is written as an empty array */
     YK_FIELD_ARRAY_OR_NIL, /* struct yoke_value */
     YK_FIELD_YOKE,         /* int64_t version, and the host, a yk_text, at `other`: {"v", "host"} */
+                           /* and `shm` of an Aid: "shm" */
 };
 
 struct yk_field {

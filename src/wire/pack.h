@@ -9,11 +9,13 @@
 #include <yoke/value.h>
 
 #include "wire/buffer.h"
+#include "wire/bulk.h"
 
 enum { YK_NAME_MAX = 31 }; /* longest str whose head is one byte */
 
 struct yk_packer {
     struct yk_buffer *buffer;
+    struct yk_bulk_out *bulk; /* or NULL: all is in the frame */
     size_t room;       /* bytes that may still be written */
     bool repair;       /* write something near to what can't be written as it is (below) */
     int rc;            /* 0, -ENOMEM, -EINVAL or -EMSGSIZE */

@@ -86,6 +86,9 @@ int bench_raw_round_trip(double *ret_us);     /* 64 bytes there and back on a so
 int bench_raw_start(double *ret_us);          /* an empty program: spawned, first byte, reaped */
 int bench_raw_kill_8(double *ret_ms);         /* 8 idle processes killed and reaped */
 int bench_raw_stream(double *ret_per_second); /* messages of 64 bytes, one way */
+int bench_raw_64k(double *ret_mib);           /* MiB a second in writes of 64 KiB, one way */
+int bench_raw_1m(double *ret_mib);            /* the same of 1 MiB */
+int bench_raw_ring(double *ret_mib);          /* 1 MiB at a time through shared memory */
 
 /*
  * Programs that do the same by other libraries, DIRECTORY/NAME CASE, each run one repetition, whose

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 extern char **environ;
 
 enum { ROUND_TRIPS = 20000, MESSAGES = 200000, STARTS = 20, KILLED = 8, MESSAGE = 64 };
+enum { BULK_MAX = 1 << 20, RING_PLACES = 4 };
 
 struct peer {
     pid_t pid;
@@ -172,6 +174,104 @@ int bench_raw_stream(double *ret_per_second)
     }
     *ret_per_second = (double)bytes / MESSAGE / ((double)(bench_now() - begin) / 1e9);
     ended = close_peer(&peer);
+    return rc < 0 ? rc : ended;
+}
+
+/* What a copy of this process pours, as large as `bulk_size` says. */
+static char bulk_from[BULK_MAX], bulk_to[BULK_MAX];
+static size_t bulk_size;
+
+static int pour_bulk(int fd)
+{
+    int rc;
+
+    do {
+        bulk_from[0]++;
+        rc = write_all(fd, bulk_from, bulk_size);
+    } while (rc == 0);
+    return rc == -EPIPE || rc == -ECONNRESET ? 0 : rc;
+}
+
+static int raw_bulk(size_t size, int n, double *ret_mib)
+{
+    struct peer peer;
+    int64_t begin = 0;
+    int rc, ended;
+
+    bulk_size = size;
+    rc = open_peer(&peer, pour_bulk);
+    if (rc < 0)
+        return rc;
+    for (int i = -n / 4; rc == 0 && i < n; i++) {
+        if (i == 0)
+            begin = bench_now();
+        rc = read_all(peer.fd, bulk_to, size);
+    }
+    *ret_mib = (double)size * n / (1 << 20) / ((double)(bench_now() - begin) / 1e9);
+    ended = close_peer(&peer);
+    return rc < 0 ? rc : ended;
+}
+
+int bench_raw_64k(double *ret_mib)
+{
+    return raw_bulk(64 << 10, 8000, ret_mib);
+}
+
+int bench_raw_1m(double *ret_mib)
+{
+    return raw_bulk(1 << 20, 1000, ret_mib);
+}
+
+static char *ring; /* RING_PLACES of BULK_MAX bytes, shared */
+
+/* Fills a place for each byte that says that one is free, and says so. */
+static int fill_ring(int fd)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0; i++) {
+        char byte = 0;
+
+        if (i >= RING_PLACES)
+            rc = read_all(fd, &byte, 1);
+        if (rc < 0)
+            break;
+        bulk_from[0]++;
+        memcpy(ring + i % RING_PLACES * BULK_MAX, bulk_from, BULK_MAX);
+        rc = write_all(fd, &byte, 1);
+    }
+    return rc == -EPIPE || rc == -ECONNRESET ? 0 : rc;
+}
+
+int bench_raw_ring(double *ret_mib)
+{
+    enum { N = 1000 };
+    struct peer peer;
+    int64_t begin = 0;
+    int rc, ended;
+
+    ring = mmap(NULL, (size_t)RING_PLACES * BULK_MAX, PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (ring == MAP_FAILED)
+        return -errno;
+    rc = open_peer(&peer, fill_ring);
+    if (rc < 0) {
+        munmap(ring, (size_t)RING_PLACES * BULK_MAX);
+        return rc;
+    }
+    for (int i = -N / 4; rc == 0 && i < N; i++) {
+        char byte;
+
+        if (i == 0)
+            begin = bench_now();
+        rc = read_all(peer.fd, &byte, 1);
+        bench_keep(ring);
+        if (rc == 0)
+            rc = write_all(peer.fd, &byte, 1);
+    }
+    *ret_mib = (double)N * BULK_MAX / (1 << 20) / ((double)(bench_now() - begin) / 1e9);
+    ended = close_peer(&peer);
+    munmap(ring, (size_t)RING_PLACES * BULK_MAX);
     return rc < 0 ? rc : ended;
 }
 

@@ -94,7 +94,8 @@ struct yoke_portal {
     } beat;
     struct yoke_error *lost; /* why nothing comes any more; shared by all who wait */
     struct yk_list dialogs[YK_DIALOG_BUCKETS];
-    struct yk_list waiters; /* for `up`, and for dialogs to end */
+    struct yk_dialog *recent; /* found last, or NULL */
+    struct yk_list waiters;   /* for `up`, and for dialogs to end */
     /*
      * Not NULL: the front of a child of ours, which is what programs hold. It has no link; each
      * incarnation of the child has a portal of its own, and `lost` here is the end of the last one.
@@ -105,10 +106,14 @@ struct yoke_portal {
     bool end_told;                      /* a context has already told of its cancellation */
 };
 
-/* A value that was received, in the order of receipt. */
+/* A value that was received, in the order of receipt, with what it borrows. */
 struct yk_item {
     struct yk_list node;
-    struct yoke_value *value;
+    struct yoke_value value;
+    struct yk_lease lease; /* on shared memory that it borrows */
+    bool large;            /* one of those of which fewer may be sent ahead */
+    size_t room;           /* bytes of memory */
+    _Alignas(struct yoke_value) char memory[];
 };
 
 struct yk_dialog {
@@ -124,13 +129,16 @@ struct yk_dialog {
     struct yk_list senders;
     struct yk_list items;
     size_t items_n;
-    struct yk_item *lent; /* what the last receive handed out */
-    bool started;         /* Started came, or was sent */
-    bool peer_stopped;    /* the peer has ended its direction */
-    bool stopped;         /* this side has */
-    bool finished;        /* the peer's terminal message came, or the peer is lost */
-    bool returned;        /* it was Return */
-    bool draining;        /* close waits: values are dropped */
+    size_t large_n;        /* of those */
+    struct yk_item *lent;  /* what the last receive handed out */
+    struct yk_list spares; /* small items for use again */
+    size_t spares_n;
+    bool started;      /* Started came, or was sent */
+    bool peer_stopped; /* the peer has ended its direction */
+    bool stopped;      /* this side has */
+    bool finished;     /* the peer's terminal message came, or the peer is lost */
+    bool returned;     /* it was Return */
+    bool draining;     /* close waits: values are dropped */
     struct yoke_value *first;
     struct yoke_value *result;  /* opener: received; endpoint: to be sent */
     struct yoke_error *error;   /* the peer's, or what it sent was refused with; owned */
@@ -139,7 +147,9 @@ struct yk_dialog {
     bool overrun;               /* it was told that it sends too much */
     uint64_t lost;              /* its values that were dropped */
     int64_t credit;             /* values that may still be sent */
+    int64_t peer_window;        /* values that the peer lets this side be ahead by */
     unsigned window;            /* what this side grants */
+    bool growing;               /* it may grow */
     unsigned consumed;          /* received values not granted anew yet */
     struct yoke_cause *request; /* opener: our own cancel request */
     bool cancel_acked;
@@ -283,7 +293,7 @@ struct yoke_error *yk_relay_received(const struct yoke_portal *portal,
 /* A Cancelled that leaves an actor: what its opener gets. Takes over the reference. */
 struct yoke_error *yk_relay_cancelled(struct yoke_error *cancelled, const char *endpoint);
 
-/* The outcome of a dialog; NULL without memory. context.c */
-struct yoke_outcome *yk_outcome_new(const struct yk_dialog *dialog);
+/* The outcome of a dialog, with the result taken out of it; NULL without memory. context.c */
+struct yoke_outcome *yk_outcome_new(struct yk_dialog *dialog);
 
 #endif

@@ -27,7 +27,7 @@ struct yoke_outcome {
     bool cancel_acked;
 };
 
-struct yoke_outcome *yk_outcome_new(const struct yk_dialog *dialog)
+struct yoke_outcome *yk_outcome_new(struct yk_dialog *dialog)
 {
     struct yoke_outcome *outcome = yk_calloc(1, sizeof *outcome);
 
@@ -36,11 +36,8 @@ struct yoke_outcome *yk_outcome_new(const struct yk_dialog *dialog)
     outcome->cancel_called = dialog->request != NULL;
     outcome->cancel_acked = dialog->cancel_acked;
     outcome->error = dialog->error != NULL ? yoke_error_ref(dialog->error) : NULL;
-    outcome->result = dialog->result != NULL ? yoke_value_copy(*dialog->result) : NULL;
-    if (dialog->result != NULL && outcome->result == NULL) {
-        yoke_outcome_free(outcome);
-        return NULL;
-    }
+    outcome->result = dialog->result;
+    dialog->result = NULL;
     return outcome;
 }
 
@@ -250,6 +247,7 @@ static int begin(struct yk_dialog *dialog, const char *endpoint, struct yoke_val
     dialog->opener = true;
     dialog->window = opts != NULL && opts->window > 0 ? opts->window : YK_STREAM_WINDOW;
     dialog->allow_overruns = opts != NULL && opts->allow_overruns;
+    dialog->growing = opts == NULL || opts->window == 0;
     dialog->teardown_ns =
         opts != NULL && opts->teardown_timeout_ns > 0 ? opts->teardown_timeout_ns : YK_TEARDOWN_NS;
     yk_text_copy(ns, (size_t)(colon - endpoint) + 1, endpoint);

@@ -16,6 +16,9 @@
 #include "base/limits.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "wire/value.h"
+
+enum { ITEM_ROOM = 128 }; /* bytes of what a small item borrows */
 
 static size_t bucket_of(const char *cid)
 {
@@ -43,25 +46,76 @@ struct yk_dialog *yk_dialog_new(struct yoke_portal *portal, const char *cid)
     yk_list_init(&dialog->in_openers);
     dialog->deadline_ns = YOKE_NEVER;
     dialog->wanted_ns = YOKE_NEVER;
+    yk_list_init(&dialog->spares);
     yk_list_append(&portal->dialogs[bucket_of(cid)], &dialog->in_portal);
     return dialog;
 }
 
-static void item_free(struct yk_item *item)
+/*
+ * An item with a value that was just received: a copy, but for bytes in shared memory. NULL: no
+ * memory. Of small items some are kept for use again.
+ */
+static struct yk_item *item_new(struct yk_dialog *dialog, const struct yoke_value *value)
+{
+    static const struct yk_value_size nothing;
+    struct yk_view *view = dialog->portal->link.view;
+    bool shared = view != NULL && view->current != 0 && value->type == YOKE_BIN;
+    struct yk_value_size size = shared ? nothing : yk_value_measure(value);
+    struct yk_list *spare = size.total <= ITEM_ROOM ? yk_list_pop(&dialog->spares) : NULL;
+    size_t room = size.total < ITEM_ROOM ? ITEM_ROOM : size.total;
+    struct yk_item *item;
+
+    if (spare != NULL) {
+        dialog->spares_n--;
+        item = yk_container_of(spare, struct yk_item, node);
+    } else {
+        item = room < SIZE_MAX - sizeof *item ? yk_malloc(sizeof *item + room) : NULL;
+        if (item == NULL)
+            return NULL;
+        item->room = room;
+    }
+    item->large = shared || size.total > YK_STREAM_SMALL;
+    item->lease = shared ? yk_view_take(view) : (struct yk_lease){NULL, 0};
+    item->value = shared ? *value : yk_value_copy_to(item->memory, &size, value);
+    return item;
+}
+
+static void item_free(struct yk_dialog *dialog, struct yk_item *item)
 {
     if (item == NULL)
         return;
-    yoke_value_free(item->value);
-    free(item);
+    yk_lease_end(&item->lease);
+    if (item->room == ITEM_ROOM && dialog->spares_n < YK_STREAM_SPARES) {
+        dialog->spares_n++;
+        yk_list_append(dialog->spares.next, &item->node); /* first: it is in the cache */
+    } else {
+        free(item);
+    }
+}
+
+static struct yk_item *take_item(struct yk_dialog *dialog)
+{
+    struct yk_list *node = yk_list_pop(&dialog->items);
+    struct yk_item *item;
+
+    if (node == NULL)
+        return NULL;
+    item = yk_container_of(node, struct yk_item, node);
+    dialog->items_n--;
+    dialog->large_n -= item->large;
+    return item;
 }
 
 static void drop_items(struct yk_dialog *dialog)
 {
+    struct yk_item *item;
     struct yk_list *node;
 
-    while ((node = yk_list_pop(&dialog->items)) != NULL)
-        item_free(yk_container_of(node, struct yk_item, node));
-    dialog->items_n = 0;
+    while ((item = take_item(dialog)) != NULL)
+        item_free(dialog, item);
+    while ((node = yk_list_pop(&dialog->spares)) != NULL)
+        free(yk_container_of(node, struct yk_item, node));
+    dialog->spares_n = 0;
 }
 
 void yk_dialog_free(struct yk_dialog *dialog)
@@ -75,8 +129,10 @@ void yk_dialog_free(struct yk_dialog *dialog)
               yk_list_empty(&dialog->senders));
     yk_list_remove(&dialog->in_portal);
     yk_list_remove(&dialog->in_openers);
+    if (dialog->portal->recent == dialog)
+        dialog->portal->recent = NULL;
+    item_free(dialog, dialog->lent);
     drop_items(dialog);
-    item_free(dialog->lent);
     yoke_value_free(dialog->first);
     yoke_value_free(dialog->result);
     yoke_value_free(dialog->args);
@@ -91,11 +147,13 @@ void yk_dialog_free(struct yk_dialog *dialog)
 
 struct yk_dialog *yk_dialog_find(struct yoke_portal *portal, const char *cid)
 {
+    if (portal->recent != NULL && strcmp(portal->recent->cid, cid) == 0)
+        return portal->recent;
     yk_list_for_each (node, &portal->dialogs[bucket_of(cid)]) {
         struct yk_dialog *dialog = yk_container_of(node, struct yk_dialog, in_portal);
 
         if (strcmp(dialog->cid, cid) == 0)
-            return dialog;
+            return portal->recent = dialog;
     }
     return NULL;
 }
@@ -188,12 +246,38 @@ static void fail_dialog(struct yk_dialog *dialog, int code, const char *text)
 
 static void grant(struct yk_dialog *dialog, unsigned n)
 {
-    struct yk_message message = {.type = YK_CREDIT, .as.credit = {.cid = dialog->cid, .n = n}};
+    struct yk_message message = {
+        .type = YK_CREDIT,
+        .as.credit = {.cid = dialog->cid, .n = n, .window = dialog->window},
+    };
 
     if (dialog->portal->link.extensions && yk_portal_send(dialog->portal, &message) < 0)
         yoke_clear(); /* no memory: it stays in `consumed`, unsent credit is asked for again */
     else
         dialog->consumed -= n <= dialog->consumed ? n : dialog->consumed;
+}
+
+static bool grant_is_due(const struct yk_dialog *dialog)
+{
+    /* A peer that may be far ahead must know what has been consumed before it sends a large one. */
+    return dialog->consumed >= (dialog->window + 1) / 2 ||
+           (dialog->growing && dialog->consumed >= YK_STREAM_WINDOW / 2 &&
+            dialog->consumed >= dialog->items_n);
+}
+
+/*
+ * What was consumed may be sent anew. Where it was left to us, the window grows while values are
+ * consumed as they come: so that the two sides wait for each other once in many small values. Large
+ * ones don't use what it has grown by.
+ */
+static void grant_consumed(struct yk_dialog *dialog)
+{
+    unsigned more = 0;
+
+    if (dialog->growing && dialog->items_n < dialog->window && dialog->large_n == 0)
+        more = dialog->window <= YK_STREAM_WINDOW_MAX / 2 ? dialog->window : 0;
+    dialog->window += more;
+    grant(dialog, dialog->consumed + more);
 }
 
 void yk_dialog_drain(struct yk_dialog *dialog)
@@ -215,10 +299,7 @@ static bool make_room(struct yk_dialog *dialog)
         return true;
     dialog->lost++;
     if (dialog->allow_overruns) {
-        struct yk_list *oldest = yk_list_pop(&dialog->items);
-
-        dialog->items_n--;
-        item_free(yk_container_of(oldest, struct yk_item, node));
+        item_free(dialog, take_item(dialog)); /* the oldest */
         return true;
     }
     if (!dialog->overrun)
@@ -239,16 +320,19 @@ static void handle_yield(struct yk_dialog *dialog, struct yoke_value value)
         fail_dialog(dialog, -EOVERFLOW, "the peer sent more values than it was granted");
         return;
     }
-    item = yk_calloc(1, sizeof *item);
-    if (item != NULL)
-        item->value = yoke_value_copy(value);
-    if (item == NULL || item->value == NULL) {
-        item_free(item);
+    item = item_new(dialog, &value);
+    if (item == NULL) {
         fail_dialog(dialog, -ENOMEM, "no memory to receive a value");
+        return;
+    }
+    if (item->large && dialog->growing && dialog->large_n >= 2 * YK_STREAM_WINDOW) {
+        item_free(dialog, item);
+        fail_dialog(dialog, -EOVERFLOW, "the peer sent more large values than it was granted");
         return;
     }
     yk_list_append(&dialog->items, &item->node);
     dialog->items_n++;
+    dialog->large_n += item->large;
     yk_wake_first(&dialog->receivers, 0);
 }
 
@@ -277,6 +361,7 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
     switch (message->type) {
     case YK_START_ACK:
         dialog->credit += message->as.start_ack.credit;
+        dialog->peer_window = message->as.start_ack.credit;
         break;
     case YK_STARTED:
         if (!dialog->opener || dialog->started)
@@ -306,6 +391,8 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
     case YK_CREDIT:
         if (message->as.credit.n > 0 && message->as.credit.n <= INT32_MAX)
             dialog->credit += message->as.credit.n;
+        if (message->as.credit.window > 0)
+            dialog->peer_window = message->as.credit.window;
         wake_all(&dialog->senders);
         break;
     case YK_BUDGET:
@@ -315,6 +402,20 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
     default:
         break;
     }
+}
+
+/*
+ * Whether the peer has granted another value. A large one does not use what the window has grown by
+ * for small ones. Of those that are out, as many as the peer has not consumed may be consumed and
+ * not granted anew, so that twice the window out are at least one window ahead.
+ */
+static bool may_send(const struct yk_dialog *dialog, const struct yoke_value *value)
+{
+    if (dialog->credit <= 0)
+        return false;
+    return dialog->peer_window <= YK_STREAM_WINDOW ||
+           dialog->peer_window - dialog->credit < 2 * YK_STREAM_WINDOW ||
+           yk_value_measure(value).total <= YK_STREAM_SMALL;
 }
 
 int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
@@ -329,10 +430,12 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
 
     if (rc == 0)
         rc = yk_specs_check_sent(dialog, dialog->opener ? YK_SPEC_IN : YK_SPEC_OUT, value);
-    while (rc == 0 && !dialog->stopped && !dialog->finished && dialog->credit == 0)
+    while (rc == 0 && !dialog->stopped && !dialog->finished && !may_send(dialog, &value))
         rc = yk_wait_in(&dialog->senders, "credit of a stream", NULL);
     if (rc == 0 && dialog->stopped)
         return yoke_raise("yoke.Closed", YOKE_ECLOSED, "this side has closed its stream");
+    if (rc == 0 && !dialog->finished && value.type == YOKE_BIN)
+        rc = yk_link_wait_share(&dialog->portal->link, value.as.str.size);
     if (rc == 0 && !dialog->finished)
         rc = yk_link_wait_room(&dialog->portal->link);
     while (rc == -EPIPE && !dialog->finished) {
@@ -354,23 +457,28 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
     return 0;
 }
 
+static void end_loan(struct yk_dialog *dialog)
+{
+    item_free(dialog, dialog->lent);
+    dialog->lent = NULL;
+}
+
 /* Lends the next value. 1; 0: there is none; or it is refused, and gone. */
 static int receive_now(struct yk_dialog *dialog, struct yoke_value *ret_value)
 {
-    struct yk_list *node = yk_list_pop(&dialog->items);
     int rc;
 
-    if (node == NULL)
+    if (yk_list_empty(&dialog->items))
         return 0;
-    item_free(dialog->lent);
-    dialog->items_n--;
-    dialog->lent = yk_container_of(node, struct yk_item, node);
+    end_loan(dialog);
+    dialog->lent = take_item(dialog);
     rc = yk_specs_check_received(dialog->specs, dialog->endpoint, dialog->portal,
-                                 dialog->opener ? YK_SPEC_OUT : YK_SPEC_IN, *dialog->lent->value);
+                                 dialog->opener ? YK_SPEC_OUT : YK_SPEC_IN, dialog->lent->value);
     if (rc == 0)
-        *ret_value = *dialog->lent->value;
-    if (++dialog->consumed >= (dialog->window + 1) / 2 && !dialog->peer_stopped)
-        grant(dialog, dialog->consumed);
+        *ret_value = dialog->lent->value;
+    dialog->consumed++;
+    if (grant_is_due(dialog) && !dialog->peer_stopped)
+        grant_consumed(dialog);
     return rc < 0 ? rc : 1;
 }
 
@@ -399,6 +507,7 @@ int yk_dialog_receive(struct yk_dialog *dialog, struct yk_task *task, struct yok
 {
     int rc = yk_check_cancelled(task);
 
+    end_loan(dialog); /* a sender may wait for what it occupies */
     /* Others run before the value is taken: one of them might receive, too. */
     if (rc == 0 && (dialog->peer_stopped || !yk_list_empty(&dialog->items)))
         yk_completed_at_once(task);
@@ -422,6 +531,7 @@ static int enlist_receive(struct yoke_select_case *c)
 {
     struct yk_dialog *dialog = c->object;
 
+    end_loan(dialog); /* a sender may wait for what it occupies */
     yk_list_append(&dialog->receivers, &c->wait.node);
     return 0;
 }

@@ -18,10 +18,11 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/memory.h"
 
 struct yk_shared {
     size_t refs;
-    struct yoke_value *value;
+    struct yk_item *item; /* owned; of the dialog that received it */
 };
 
 struct yk_fanout {
@@ -39,7 +40,8 @@ static void shared_unref(struct yk_shared *shared)
 {
     if (shared == NULL || --shared->refs > 0)
         return;
-    yoke_value_free(shared->value);
+    yk_lease_end(&shared->item->lease);
+    free(shared->item);
     free(shared);
 }
 
@@ -56,10 +58,10 @@ static void fanout_free(struct yk_fanout *fanout)
 /* NULL with an error raised. */
 static struct yk_fanout *fanout_new(size_t capacity)
 {
-    struct yk_fanout *fanout = calloc(1, sizeof *fanout);
+    struct yk_fanout *fanout = yk_calloc(1, sizeof *fanout);
 
     if (fanout != NULL)
-        fanout->kept = calloc(capacity, sizeof(struct yk_shared *));
+        fanout->kept = yk_calloc(capacity, sizeof(struct yk_shared *));
     if (fanout == NULL || fanout->kept == NULL) {
         free(fanout);
         yoke_raise("yoke.Context", ENOMEM, "no memory for the subscriptions of a stream");
@@ -132,7 +134,7 @@ static void publish(struct yk_fanout *fanout, struct yk_shared *shared)
 static int receive_for_all(struct yk_dialog *dialog, struct yk_task *task)
 {
     struct yk_fanout *fanout = dialog->fanout;
-    struct yk_shared *shared = calloc(1, sizeof *shared);
+    struct yk_shared *shared = yk_calloc(1, sizeof *shared);
     struct yoke_value value;
     int rc;
 
@@ -143,8 +145,8 @@ static int receive_for_all(struct yk_dialog *dialog, struct yk_task *task)
     fanout->receiving = false;
     if (rc > 0) {
         shared->refs = 1;
-        shared->value = dialog->lent->value;
-        dialog->lent->value = NULL;
+        shared->item = dialog->lent;
+        dialog->lent = NULL;
         publish(fanout, shared);
     } else {
         free(shared);
@@ -186,7 +188,7 @@ int yoke_stream_subscription_receive(struct yoke_stream_subscription *subscripti
                  : receive_for_all(dialog, task);
     if (rc <= 0)
         return rc;
-    *ret_value = *subscription->lent->value;
+    *ret_value = subscription->lent->item->value;
     if (ret_lost != NULL)
         *ret_lost = lost;
     return 1;

@@ -90,6 +90,7 @@ int yk_portal_greet(struct yoke_portal *portal)
                 .has_is_registrar = true,
                 .yoke = EXTENSIONS_VERSION,
                 .host = self->host,
+                .shm = yk_link_may_share(&portal->link),
             },
     };
 
@@ -131,6 +132,8 @@ static int handle_aid(struct yoke_portal *portal, const struct yk_aid *aid)
     portal->version = aid->yoke;
     portal->is_probe = aid->is_probe;
     portal->is_registrar = aid->has_is_registrar && aid->is_registrar;
+    if (aid->shm)
+        yk_link_share(&portal->link);
     portal->up = true;
     yk_portal_changed(portal);
     return 0;

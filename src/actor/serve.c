@@ -150,6 +150,8 @@ static int spawn_server(struct yoke_portal *portal, const struct yk_start *start
     dialog->serves = endpoint;
     dialog->window = YK_STREAM_WINDOW;
     yk_budget_received(dialog, start->budget_ns, start->budget_cause);
+    dialog->growing = true;
+    dialog->peer_window = start->credit;
     dialog->credit = start->credit > 0 ? start->credit : INT32_MAX; /* plain peers grant nothing */
     if (start->kwargs.type == YOKE_MAP_VALUE) {
         dialog->args = yoke_value_copy(start->kwargs);

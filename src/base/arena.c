@@ -100,8 +100,11 @@ char *yk_arena_printf(struct yk_arena *arena, const char *format, ...)
 /* The largest chunk is worth keeping, unless it was made for one outsized request. */
 void yk_arena_reset(struct yk_arena *arena)
 {
-    struct yk_arena_chunk *kept = NULL;
+    struct yk_arena_chunk *kept = arena->chunks;
 
+    if (kept == NULL || (kept->older == NULL && arena->free == kept->data))
+        return; /* nothing was handed out since the last time */
+    kept = NULL;
     for (struct yk_arena_chunk *chunk = arena->chunks, *older; chunk != NULL; chunk = older) {
         struct yk_arena_chunk *dropped = chunk;
 

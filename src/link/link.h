@@ -7,6 +7,8 @@
 #define YK_LINK_LINK_H
 
 #include "io/fd.h"
+#include "link/pool.h"
+#include "link/view.h"
 #include "wire/buffer.h"
 #include "wire/message.h"
 
@@ -19,12 +21,21 @@ struct yk_link_ops {
     ssize_t (*receive)(struct yk_link *link, void *data, size_t size);
     ssize_t (*send)(struct yk_link *link, const void *data, size_t size);
     void (*close)(struct yk_link *link); /* NULL: close(2) */
+    /*
+     * Where descriptors can be passed and memory shared, or NULL: the same as above, with one that
+     * goes with the first byte (lent), or that has come with some byte (the caller's; -1: none).
+     */
+    ssize_t (*send_fd)(struct yk_link *link, const void *data, size_t size, int fd);
+    ssize_t (*receive_fd)(struct yk_link *link, void *data, size_t size, int *ret_fd);
+    bool (*may_share)(struct yk_link *link); /* whether the peer is one to share memory with */
 };
 
 extern const struct yk_link_ops yk_link_unix;
 
 /* Two connected descriptors for it, non-blocking and close-on-exec. 0 or -errno. */
 int yk_link_unix_pair(int *ret_fds);
+
+enum { YK_LINK_FDS = 4 }; /* that have come, for frames that have not been read yet */
 
 struct yk_link {
     const struct yk_link_ops *ops;
@@ -42,6 +53,18 @@ struct yk_link {
     bool drained; /* the transport has given all that there was */
     bool failed;  /* no more can be sent */
     int error;    /* why: 0 for the peer's end, or -errno */
+    /* shared memory */
+    bool shares; /* both sides take it */
+    struct yk_pool pool;
+    struct yk_view *view;   /* NULL before the peer has offered any */
+    struct yk_list lenders; /* senders that wait for a segment of the pool */
+    bool reclaiming;        /* the peer was asked to release some */
+    bool stuck;             /* and has released none */
+    bool owes_answer;       /* it asked us */
+    int fd_out;             /* goes with the byte of `out` at fd_at; -1: none */
+    size_t fd_at;
+    int fds_in[YK_LINK_FDS];
+    unsigned fds_in_n;
 };
 
 /* Takes over the descriptor, also on failure. 0 or -errno with an error raised. */
@@ -57,6 +80,17 @@ int yk_link_send(struct yk_link *link, const struct yk_message *message);
 /* Waits until the queue is short enough for another value. 0, YOKE_CANCELLED, or -EPIPE (not
  * raised). */
 int yk_link_wait_room(struct yk_link *link);
+
+/* Whether to tell the peer that memory may be shared, and that it has told us the same. */
+bool yk_link_may_share(struct yk_link *link);
+void yk_link_share(struct yk_link *link);
+
+/*
+ * Before a value is sent, where it is a bin of that size: waits while all shared memory that it may
+ * be put into is the peer's, but no longer than the peer needs to answer. Then bytes are sent. 0,
+ * also when the link has failed; YOKE_CANCELLED.
+ */
+int yk_link_wait_share(struct yk_link *link, size_t size);
 
 /*
  * The next message, borrowed until the next call. 1; 0 when the peer has ended or the connection

@@ -19,8 +19,8 @@
 #include "base/memory.h"
 
 enum {
-    CAPACITY_MIN = 512,       /* a few small frames */
-    CAPACITY_KEEP = 64 << 10, /* kept while empty: one large frame must not pin its memory */
+    CAPACITY_MIN = 512,        /* a few small frames */
+    CAPACITY_KEEP = 256 << 10, /* kept while empty: one large frame must not pin its memory */
 };
 
 void yk_buffer_init(struct yk_buffer *buffer)

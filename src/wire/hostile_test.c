@@ -23,7 +23,7 @@
 #include "wire/value.h"
 
 enum {
-    TYPES = YK_BUDGET + 1,
+    TYPES = YK_RECLAIM + 1,
     ORACLE_DEPTH = 31, /* msgpack-c reads no deeper */
 };
 
@@ -103,7 +103,14 @@ static void keep_extensions(void)
         .as.listening.addrs = YOKE_ARRAY(YOKE_ARRAY(yoke_str("127.0.0.1"), yoke_int(1616))),
     };
 
+    struct yk_message segment = {.type = YK_SEGMENT, .as.segment = {3, 1 << 20}};
+    struct yk_message release = {.type = YK_RELEASE, .as.release = {.free = 5, .answer = true}};
+    struct yk_message reclaim = {.type = YK_RECLAIM};
+
     pong.type = YK_PONG;
+    keep_made(&segment);
+    keep_made(&release);
+    keep_made(&reclaim);
     keep_made(&cancel);
     keep_made(&credit);
     keep_made(&ping);
@@ -191,7 +198,7 @@ static int decode_exact(const unsigned char *bytes, size_t size, struct yk_messa
         memcpy(block, bytes, size);
     *ret_block = block;
     yk_arena_reset(&fixture.arena);
-    return yk_message_decode_in_place(&fixture.arena, block, size, message);
+    return yk_message_decode_in_place(&fixture.arena, block, size, NULL, message);
 }
 
 static void check(const unsigned char *bytes, size_t size)

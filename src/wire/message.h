@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "wire/buffer.h"
+#include "wire/bulk.h"
 
 enum yk_message_type {
     YK_AID = 1,
@@ -32,6 +33,9 @@ enum yk_message_type {
     YK_PONG,
     YK_LISTENING,
     YK_BUDGET,
+    YK_SEGMENT,
+    YK_RELEASE,
+    YK_RECLAIM,
 };
 
 /* A string that may be absent (NULL: nil). NUL-terminated; one with a NUL inside is refused. */
@@ -51,6 +55,7 @@ struct yk_aid {
     /* extension: version of our extensions, 0: a plain peer; key `yoke`, {"v": n, "host": str} */
     int64_t yoke;
     yk_text host; /* in `yoke`; or NULL */
+    bool shm;     /* in `yoke`: takes references to shared memory, and descriptors of it */
 };
 
 struct yk_spawn_spec {
@@ -117,10 +122,26 @@ struct yk_cancel {
     int64_t budget_ns;       /* how long the requester waits before its next rung; 0: not said */
 };
 
-/* Extension: n more values may be sent in this dialog. */
+/* Extension: n more values may be sent in this dialog, and so many may be ahead in all. */
 struct yk_credit {
     yk_text cid;
     int64_t n;
+    int64_t window; /* 0: not said, it is as it was */
+};
+
+/*
+ * Extensions where memory is shared (wire/bulk.h); masks have bit n for segment n. Segment comes
+ * with a descriptor. Its first Release says that the peer takes it, each later one that it has done
+ * with what was in it. Reclaim is answered by a Release once tasks have had the occasion to.
+ */
+struct yk_segment_message {
+    int64_t number, size;
+};
+
+struct yk_release {
+    int64_t free;    /* mask: may be written to */
+    int64_t refused; /* mask: can't be taken, for want of memory or descriptors */
+    bool answer;     /* to a Reclaim */
 };
 
 /* Extension, Ping and Pong: a sign of life is asked for, and given with the same number. */
@@ -156,6 +177,8 @@ struct yk_message {
         struct yk_beat beat; /* YK_PING, YK_PONG */
         struct yk_listening listening;
         struct yk_budget budget;
+        struct yk_segment_message segment;
+        struct yk_release release;
     } as;
 };
 
@@ -177,6 +200,12 @@ yk_text yk_message_cid(const struct yk_message *message);
 YOKE_MUST_CHECK int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message,
                                       bool extensions);
 
+/* The same, with large bins of payloads and arguments beside the frame where `bulk`, which may be
+ * NULL, has a place for them. */
+YOKE_MUST_CHECK int yk_message_encode_with(struct yk_buffer *buffer,
+                                           const struct yk_message *message, bool extensions,
+                                           struct yk_bulk_out *bulk);
+
 /*
  * Decodes the body of one frame, which is copied. Unknown keys are ignored; a missing key is
  * allowed only where the field has a default; a wrong type or an unknown message is an error that
@@ -187,8 +216,12 @@ YOKE_MUST_CHECK int yk_message_encode(struct yk_buffer *buffer, const struct yk_
 YOKE_MUST_CHECK int yk_message_decode(struct yk_arena *arena, const void *body, size_t size,
                                       struct yk_message *ret_message);
 
-/* As yk_message_decode without the copy: the message borrows from `body`, which is written to. */
+/*
+ * As yk_message_decode without the copy: the message borrows from `body`, which is written to, and
+ * from what `bulk`, which may be NULL, finds.
+ */
 YOKE_MUST_CHECK int yk_message_decode_in_place(struct yk_arena *arena, void *body, size_t size,
+                                               struct yk_bulk_in *bulk,
                                                struct yk_message *ret_message);
 
 #endif

@@ -245,10 +245,10 @@ static int decode_uids(struct decoder *decoder, struct yoke_value *ret)
     return 0;
 }
 
-/* {"v": version, "host": name}; what later versions add is ignored. */
+/* {"v": version, "host": name, "shm": bool}; what later versions add is ignored. */
 static int decode_yoke(struct decoder *decoder, int64_t *ret)
 {
-    struct yoke_value info, version, host;
+    struct yoke_value info, version, host, shm;
     int rc = decode_value(decoder, &info);
 
     if (rc < 0)
@@ -259,7 +259,9 @@ static int decode_yoke(struct decoder *decoder, int64_t *ret)
     if (version.type != YOKE_INT || version.as.integer < 1)
         return bad_field(decoder, "\"v\" is not a version");
     host = yoke_value_get(info, "host");
+    shm = yoke_value_get(info, "shm");
     *ret = version.as.integer;
+    decoder->message.as.aid.shm = shm.type == YOKE_BOOL && shm.as.boolean;
     if (host.type == YOKE_NIL)
         return 0;
     return take_text(decoder, &host, "str as \"host\"",
@@ -423,8 +425,66 @@ static int finish(struct decoder *decoder)
     return 0;
 }
 
-int yk_message_decode_in_place(struct yk_arena *arena, void *body, size_t size,
-                               struct yk_message *ret_message)
+/*
+ * A message that begins with its shape's opening, as nearly all do, without a look at its fields. 1
+ * when it was decoded; 0, and no byte changed, when it is to be read as any other.
+ */
+static int decode_short(struct decoder *decoder, enum yk_message_type type,
+                        struct yk_message *ret_message)
+{
+    const struct yk_shape *shape = yk_shape_of(type);
+    struct yk_reader *reader = &decoder->reader;
+    struct yk_payload payload;
+    struct yoke_value cid;
+    int rc;
+
+    if ((size_t)(reader->end - reader->next) < shape->opening_size + 2 ||
+        memcmp(reader->next, shape->opening, shape->opening_size) != 0)
+        return 0;
+    reader->next += shape->opening_size;
+    reader->owed = 2; /* the value and its key, beside the cid */
+    if (yk_read_head(reader, &cid) < 0 || cid.type != YOKE_STR ||
+        (size_t)(reader->end - reader->next) < YK_PAYLOAD_KEY_SIZE + 1 ||
+        memcmp(reader->next, YK_PAYLOAD_KEY, YK_PAYLOAD_KEY_SIZE) != 0)
+        return 0;
+    decoder->shape = shape;
+    decoder->field = &shape->fields[0];
+    rc = take_text(decoder, &cid, "str", &payload.cid);
+    if (rc < 0)
+        return rc;
+    decoder->field = &shape->fields[1];
+    reader->next += YK_PAYLOAD_KEY_SIZE;
+    reader->owed = 0;
+    rc = decode_value(decoder, &payload.pld);
+    if (rc == 0 && reader->next < reader->end)
+        rc = yoke_raise("yoke.BadMessage", EBADMSG, "%s: %zu bytes behind it", shape->name,
+                        (size_t)(reader->end - reader->next));
+    if (rc < 0)
+        return rc;
+    ret_message->type = type;
+    ret_message->as.payload = payload;
+    return 1;
+}
+
+/* Tries it for each type that has an opening. */
+static int decode_any_short(struct yk_arena *arena, void *body, size_t size,
+                            struct yk_bulk_in *bulk, struct yk_message *ret_message)
+{
+    static const enum yk_message_type types[] = {YK_YIELD, YK_RETURN, YK_STARTED};
+    struct decoder decoder;
+    int rc = 0;
+
+    decoder.type_seen = true;
+    for (size_t i = 0; i < sizeof types / sizeof *types && rc == 0; i++) {
+        yk_reader_init(&decoder.reader, arena, body, size);
+        decoder.reader.bulk = bulk;
+        rc = decode_short(&decoder, types[i], ret_message);
+    }
+    return rc;
+}
+
+static int decode_by_fields(struct yk_arena *arena, void *body, size_t size,
+                            struct yk_bulk_in *bulk, struct yk_message *ret_message)
 {
     struct decoder decoder;
     struct yoke_value type;
@@ -433,6 +493,7 @@ int yk_message_decode_in_place(struct yk_arena *arena, void *body, size_t size,
 
     memset(&decoder, 0, sizeof decoder);
     yk_reader_init(&decoder.reader, arena, body, size);
+    decoder.reader.bulk = bulk;
     rc = begin(&decoder.reader, &pairs);
     if (rc == 0)
         rc = find_type(decoder.reader, pairs, &type);
@@ -452,6 +513,16 @@ int yk_message_decode_in_place(struct yk_arena *arena, void *body, size_t size,
     return rc;
 }
 
+int yk_message_decode_in_place(struct yk_arena *arena, void *body, size_t size,
+                               struct yk_bulk_in *bulk, struct yk_message *ret_message)
+{
+    int rc = decode_any_short(arena, body, size, bulk, ret_message);
+
+    if (rc == 0)
+        return decode_by_fields(arena, body, size, bulk, ret_message);
+    return rc < 0 ? rc : 0;
+}
+
 int yk_message_decode(struct yk_arena *arena, const void *body, size_t size,
                       struct yk_message *ret_message)
 {
@@ -459,5 +530,5 @@ int yk_message_decode(struct yk_arena *arena, const void *body, size_t size,
 
     if (copy == NULL)
         return yoke_raise("yoke.OutOfMemory", ENOMEM, "message: no memory for %zu bytes", size);
-    return yk_message_decode_in_place(arena, copy, size, ret_message);
+    return yk_message_decode_in_place(arena, copy, size, NULL, ret_message);
 }

@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "wire/message_shape.h"
 #include "wire/pack.h"
+#include "wire/utf8.h"
 
 static void pack_text(struct yk_packer *packer, yk_text text)
 {
@@ -28,14 +29,18 @@ static void pack_uid(struct yk_packer *packer, const struct yk_uid *uid)
     pack_text(packer, uid->uuid);
 }
 
-static void pack_yoke(struct yk_packer *packer, int64_t version, yk_text host)
+static void pack_yoke(struct yk_packer *packer, const struct yk_aid *aid)
 {
-    yk_pack_map(packer, host != NULL ? 2 : 1);
+    yk_pack_map(packer, 1 + (aid->host != NULL ? 1 : 0) + (aid->shm ? 1 : 0));
     yk_pack_name(packer, "v", 1);
-    yk_pack_int(packer, version);
-    if (host != NULL) {
+    yk_pack_int(packer, aid->yoke);
+    if (aid->host != NULL) {
         yk_pack_name(packer, "host", 4);
-        pack_text(packer, host);
+        pack_text(packer, aid->host);
+    }
+    if (aid->shm) {
+        yk_pack_name(packer, "shm", 3);
+        yk_pack_bool(packer, true);
     }
 }
 
@@ -119,8 +124,7 @@ static void pack_field(struct yk_packer *packer, const struct yk_field *field,
         pack_container(packer, field->kind, at);
         return;
     case YK_FIELD_YOKE:
-        pack_yoke(packer, *(const int64_t *)at,
-                  *(const yk_text *)yk_field_in(message, field->other));
+        pack_yoke(packer, &message->as.aid);
         return;
     }
 }
@@ -165,12 +169,38 @@ static const struct yk_field *pack_body(struct yk_packer *packer, const struct y
     return NULL;
 }
 
+/* The same for a message with an opening and a cid that goes with it; false: it is not one. */
+static bool pack_short(struct yk_packer *packer, const struct yk_shape *shape,
+                       const struct yk_payload *payload)
+{
+    enum { SHORT_CID = 64 };
+    struct yk_buffer *buffer = packer->buffer;
+    size_t n = strnlen(payload->cid, SHORT_CID);
+    size_t head = n < 32 ? 1 : 2; /* of a str of that many bytes */
+    size_t size = shape->opening_size + head + n + YK_PAYLOAD_KEY_SIZE;
+    unsigned char *to;
+
+    if (n == SHORT_CID || !yk_utf8_valid(payload->cid, n) || yk_buffer_reserve(buffer, size) < 0)
+        return false;
+    to = buffer->data + buffer->end;
+    to = (unsigned char *)memcpy(to, shape->opening, shape->opening_size) + shape->opening_size;
+    to[0] = head == 1 ? (unsigned char)(0xa0 | n) : 0xd9;
+    to[head - 1] = head == 1 ? to[0] : (unsigned char)n;
+    memcpy(to + head, payload->cid, n);
+    memcpy(to + head + n, YK_PAYLOAD_KEY, YK_PAYLOAD_KEY_SIZE);
+    buffer->end += size;
+    packer->room -= size;
+    yk_pack_value(packer, &payload->pld);
+    return true;
+}
+
 static int raise_failure(const struct yk_packer *packer, const struct yk_shape *shape,
                          const struct yk_field *field)
 {
     const char *type = packer->rc == -ENOMEM ? "yoke.OutOfMemory" : "yoke.BadValue";
 
-    return yoke_raise(type, packer->rc, "%s.%s: %s", shape->name, field->name, packer->fault);
+    return yoke_raise(type, packer->rc, "%s.%s: %s", shape->name,
+                      field != NULL ? field->name : "msg_type", packer->fault);
 }
 
 static void put_length(unsigned char *head, size_t size)
@@ -179,11 +209,12 @@ static void put_length(unsigned char *head, size_t size)
         head[i] = (unsigned char)(size >> 8 * i);
 }
 
-int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message, bool extensions)
+int yk_message_encode_with(struct yk_buffer *buffer, const struct yk_message *message,
+                           bool extensions, struct yk_bulk_out *bulk)
 {
     static const unsigned char no_length[YK_FRAME_HEADER];
     const struct yk_shape *shape = yk_shape_of(message->type);
-    const struct yk_field *failed;
+    const struct yk_field *failed = NULL;
     size_t before = yk_buffer_size(buffer); /* positions move when the buffer grows, sizes do not */
     size_t size;
     struct yk_packer packer;
@@ -192,8 +223,12 @@ int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message
     if (yk_buffer_append(buffer, no_length, sizeof no_length) < 0)
         return yoke_raise("yoke.OutOfMemory", ENOMEM, "%s: no memory for its frame", shape->name);
     yk_packer_init(&packer, buffer, shape->repair);
-    failed = pack_body(&packer, shape, message, extensions);
-    if (failed != NULL) {
+    packer.bulk = shape->repair ? NULL : bulk; /* an error may outlive the link */
+    if (shape->opening == NULL || !pack_short(&packer, shape, &message->as.payload))
+        failed = pack_body(&packer, shape, message, extensions);
+    else if (packer.rc < 0)
+        failed = &shape->fields[shape->n - 1];
+    if (packer.rc < 0) {
         buffer->end = buffer->start + before;
         return raise_failure(&packer, shape, failed);
     }
@@ -201,4 +236,9 @@ int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message
     yk_assert(size > 0 && size <= YK_FRAME_MAX);
     put_length(buffer->data + buffer->start + before, size);
     return 0;
+}
+
+int yk_message_encode(struct yk_buffer *buffer, const struct yk_message *message, bool extensions)
+{
+    return yk_message_encode_with(buffer, message, extensions, NULL);
 }

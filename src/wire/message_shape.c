@@ -97,6 +97,18 @@ static const struct yk_field cancel_fields[] = {
 static const struct yk_field credit_fields[] = {
     NEEDED("cid", TEXT, credit.cid),
     NEEDED("n", COUNT, credit.n),
+    OPTIONAL("window", COUNT, credit.window),
+};
+
+static const struct yk_field segment_fields[] = {
+    NEEDED("number", COUNT, segment.number),
+    NEEDED("size", COUNT, segment.size),
+};
+
+static const struct yk_field release_fields[] = {
+    NEEDED("free", COUNT, release.free),
+    NEEDED("refused", COUNT, release.refused),
+    NEEDED("answer", BOOL, release.answer),
 };
 
 static const struct yk_field beat_fields[] = {
@@ -118,6 +130,14 @@ static const struct yk_field budget_fields[] = {
         NAMED(text), .fields = (table), .n = sizeof(table) / sizeof *(table), __VA_ARGS__          \
     }
 
+/* A map of three; msg_type and its value; the key of the cid. */
+#define OPENING(name)                                                                              \
+    .opening = "\x83\xa8msg_type" name "\xa3"                                                      \
+               "cid",                                                                              \
+    .opening_size = sizeof("\x83\xa8msg_type" name "\xa3"                                          \
+                           "cid") -                                                                \
+                    1
+
 static const struct yk_shape shapes[] = {
     [YK_AID] = SHAPE("Aid", aid_fields, .extension = false),
     [YK_SPAWN_SPEC] = SHAPE("SpawnSpec", spawn_spec_fields, .extension = false),
@@ -126,15 +146,18 @@ static const struct yk_shape shapes[] = {
     [YK_STOP] = SHAPE("Stop", stop_fields, .extension = false),
     [YK_CANCEL_ACK] = SHAPE("CancelAck", cancel_ack_fields, .extension = false),
     [YK_ERROR] = SHAPE("Error", error_fields, .repair = true),
-    [YK_STARTED] = SHAPE("Started", payload_fields, .extension = false),
-    [YK_YIELD] = SHAPE("Yield", payload_fields, .extension = false),
-    [YK_RETURN] = SHAPE("Return", payload_fields, .extension = false),
+    [YK_STARTED] = SHAPE("Started", payload_fields, OPENING("\xa7Started")),
+    [YK_YIELD] = SHAPE("Yield", payload_fields, OPENING("\xa5Yield")),
+    [YK_RETURN] = SHAPE("Return", payload_fields, OPENING("\xa6Return")),
     [YK_CANCEL] = SHAPE("Cancel", cancel_fields, .extension = true, .repair = true),
     [YK_CREDIT] = SHAPE("Credit", credit_fields, .extension = true),
     [YK_PING] = SHAPE("Ping", beat_fields, .extension = true),
     [YK_PONG] = SHAPE("Pong", beat_fields, .extension = true),
     [YK_LISTENING] = SHAPE("Listening", listening_fields, .extension = true),
     [YK_BUDGET] = SHAPE("Budget", budget_fields, .extension = true, .repair = true),
+    [YK_SEGMENT] = SHAPE("Segment", segment_fields, .extension = true),
+    [YK_RELEASE] = SHAPE("Release", release_fields, .extension = true),
+    [YK_RECLAIM] = {NAMED("Reclaim"), .extension = true},
 };
 
 enum { SHAPES = sizeof shapes / sizeof *shapes };

@@ -26,6 +26,7 @@ enum yk_field_kind {
     YK_FIELD_ARRAY,        /* struct yoke_value; nil is written as an empty array */
     YK_FIELD_ARRAY_OR_NIL, /* struct yoke_value */
     YK_FIELD_YOKE,         /* int64_t version, and the host, a yk_text, at `other`: {"v", "host"} */
+                           /* and `shm` of an Aid: "shm" */
 };
 
 struct yk_field {
@@ -48,7 +49,14 @@ struct yk_shape {
     size_t n;
     bool extension; /* never sent to plain peers */
     bool repair;    /* must arrive: text that can't be sent as it is is mended (wire/pack.h) */
+    /* of those with a cid and a value only: the bytes up to the head of the cid, and up to that of
+     * the value, by which nearly all traffic is written and read without a look at the fields */
+    const char *opening;
+    size_t opening_size;
 };
+
+#define YK_PAYLOAD_KEY "\xa3pld" /* between the cid and the value of those with an opening */
+enum { YK_PAYLOAD_KEY_SIZE = sizeof YK_PAYLOAD_KEY - 1 };
 
 /* A field's place in a message. */
 static inline void *yk_field_at(struct yk_message *message, size_t offset)

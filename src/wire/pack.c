@@ -23,6 +23,7 @@ static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 void yk_packer_init(struct yk_packer *packer, struct yk_buffer *buffer, bool repair)
 {
     packer->buffer = buffer;
+    packer->bulk = NULL;
     packer->room = YK_FRAME_MAX;
     packer->repair = repair;
     packer->rc = 0;
@@ -180,12 +181,31 @@ static void pack_float(struct yk_packer *packer, const struct yoke_value *value)
         msgpack_pack_double(&out, value->as.number);
 }
 
+/* As a reference to shared memory, if there is any. */
+static bool pack_shared(struct yk_packer *packer, const struct yoke_value *value)
+{
+    size_t n = value->as.str.size;
+    unsigned char reference[YK_BULK_SIZE] = {YK_BULK_HEAD};
+    int number;
+
+    if (packer->bulk == NULL || packer->rc < 0 || n < packer->bulk->least)
+        return false;
+    number = packer->bulk->place(packer->bulk, value->as.str.data, n);
+    if (number < 0)
+        return false;
+    reference[1] = (unsigned char)number;
+    for (unsigned i = 0; i < 4; i++)
+        reference[2 + i] = (unsigned char)(n >> (24 - 8 * i));
+    write_bytes(packer, (const char *)reference, sizeof reference);
+    return true;
+}
+
 static void pack_bytes(struct yk_packer *packer, const struct yoke_value *value)
 {
     msgpack_packer out = msgpack_of(packer);
     size_t n = value->as.str.size;
 
-    if (!fits(packer, n))
+    if (!fits(packer, n) || (value->type == YOKE_BIN && pack_shared(packer, value)))
         return;
     if (value->type == YOKE_EXT)
         msgpack_pack_ext(&out, n, value->ext_type);

@@ -33,6 +33,7 @@ _Static_assert(sizeof(struct yoke_value) <= 24 && sizeof(struct yoke_pair) <= 32
 void yk_reader_init(struct yk_reader *reader, struct yk_arena *arena, void *body, size_t size)
 {
     reader->arena = arena;
+    reader->bulk = NULL;
     reader->start = body;
     reader->next = body;
     reader->end = (unsigned char *)body + size;
@@ -168,12 +169,30 @@ static int read_sized(struct yk_reader *reader, unsigned head, struct yoke_value
     return read_bytes(reader, n, value);
 }
 
+/* A reference to shared memory, whose head was read. */
+static int read_shared(struct yk_reader *reader, struct yoke_value *value)
+{
+    uint64_t number = 0, size = 0;
+    int rc = read_number(reader, 1, &number);
+
+    if (rc == 0)
+        rc = read_number(reader, 4, &size);
+    if (rc < 0)
+        return rc;
+    value->type = YOKE_BIN;
+    value->as.str.size = (size_t)size;
+    value->as.str.data = reader->bulk->find(reader->bulk, (unsigned)number, (size_t)size);
+    return value->as.str.data != NULL ? 0 : fail(reader, "no such bytes in shared memory");
+}
+
 /* Heads 0xc0 to 0xdf. */
 static int read_tagged(struct yk_reader *reader, unsigned head, struct yoke_value *value)
 {
     if (head == 0xc0)
         return 0;
-    if (head == 0xc1)
+    if (head == YK_BULK_HEAD && reader->bulk != NULL)
+        return read_shared(reader, value);
+    if (head == YK_BULK_HEAD)
         return fail(reader, "byte 0xc1 begins no value");
     if (head <= 0xc3) {
         *value = yoke_bool(head == 0xc3);

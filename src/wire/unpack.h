@@ -10,9 +10,11 @@
 #include <yoke/value.h>
 
 #include "base/arena.h"
+#include "wire/bulk.h"
 
 struct yk_reader {
     struct yk_arena *arena;
+    struct yk_bulk_in *bulk; /* or NULL: all is in the body */
     unsigned char *start;
     unsigned char *next;
     unsigned char *end;

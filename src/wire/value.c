@@ -201,12 +201,7 @@ bool yoke_value_equal(struct yoke_value a, struct yoke_value b)
     return equal_at(&a, &b, 0);
 }
 
-/* What a copy takes; sums that would overflow stay at SIZE_MAX, which is refused. */
-struct copy_size {
-    size_t aligned;
-    size_t bytes;
-};
-
+/* Sums that would overflow stay at SIZE_MAX, which is refused. */
 static void add(size_t *sum, size_t n, size_t size)
 {
     size_t product;
@@ -215,7 +210,7 @@ static void add(size_t *sum, size_t n, size_t size)
         *sum = SIZE_MAX;
 }
 
-static void measure(const struct yoke_value *value, struct copy_size *size, unsigned depth)
+static void measure(const struct yoke_value *value, struct yk_value_size *size, unsigned depth)
 {
     check_depth("yoke_value_copy", depth);
     switch (value->type) {
@@ -298,24 +293,35 @@ static struct yoke_value put(struct copy_cursor *cursor, const struct yoke_value
     }
 }
 
+struct yk_value_size yk_value_measure(const struct yoke_value *value)
+{
+    struct yk_value_size size = {0, 0, 0};
+
+    measure(value, &size, 0);
+    size.total = size.aligned;
+    add(&size.total, size.bytes, 1);
+    return size;
+}
+
+struct yoke_value yk_value_copy_to(void *memory, const struct yk_value_size *size,
+                                   const struct yoke_value *value)
+{
+    struct copy_cursor cursor = {memory, (char *)memory + size->aligned};
+    struct yoke_value copy = put(&cursor, value);
+
+    yk_assert(cursor.aligned == (char *)memory + size->aligned);
+    yk_assert(cursor.bytes == (char *)memory + size->total);
+    return copy;
+}
+
 struct yoke_value *yoke_value_copy(struct yoke_value v)
 {
-    struct copy_size size = {sizeof v, 0};
-    struct copy_cursor cursor;
+    struct yk_value_size size = yk_value_measure(&v);
     struct yoke_value *copy;
-    size_t total;
 
-    measure(&v, &size, 0);
-    total = size.aligned;
-    add(&total, size.bytes, 1);
-    copy = total < SIZE_MAX ? yk_malloc(total) : NULL;
-    if (copy == NULL)
-        return NULL;
-    cursor.aligned = (char *)(copy + 1);
-    cursor.bytes = (char *)copy + size.aligned;
-    *copy = put(&cursor, &v);
-    yk_assert(cursor.aligned == (char *)copy + size.aligned);
-    yk_assert(cursor.bytes == (char *)copy + total);
+    copy = size.total < SIZE_MAX - sizeof *copy ? yk_malloc(sizeof *copy + size.total) : NULL;
+    if (copy != NULL)
+        *copy = yk_value_copy_to(copy + 1, &size, &v);
     return copy;
 }
 

@@ -22,6 +22,20 @@ YOKE_MUST_CHECK int yk_value_encode(struct yk_buffer *buffer, struct yoke_value 
 YOKE_MUST_CHECK int yk_value_decode(struct yk_arena *arena, const void *data, size_t size,
                                     struct yoke_value *ret);
 
+/* What a copy takes beside the root: items and pairs, then bytes; SIZE_MAX: more than there is. */
+struct yk_value_size {
+    size_t aligned;
+    size_t bytes;
+    size_t total;
+};
+
+struct yk_value_size yk_value_measure(const struct yoke_value *value);
+
+/* The root of a copy whose other parts are in `memory`, aligned as a value, of size->total bytes.
+ */
+struct yoke_value yk_value_copy_to(void *memory, const struct yk_value_size *size,
+                                   const struct yoke_value *value);
+
 /* What a type is called in messages to people: "nil", "bool", "int", "float", "str", ... */
 const char *yk_value_type_name(enum yoke_value_type type);
 

@@ -279,6 +279,7 @@ static void take_for_plain(struct yoke_portal *peer)
 
     yk_check_int(yk_portal_reach(peer, &reached), 0);
     reached->link.extensions = false;
+    reached->link.shares = false;
 }
 
 YK_PEER_TEST(a_peer_without_credit_that_sends_too_much_is_told_so)

@@ -23,6 +23,7 @@
 #include <yoke/pipe.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/memory.h"
 #include "io/conn.h"
 #include "io/vector.h"
@@ -162,7 +163,7 @@ int yoke_pipe(struct yoke_conn **ret_reader, struct yoke_conn **ret_writer)
     int fds[2];
 
     yk_task_self("yoke_pipe");
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (YK_FALLIBLE(EMFILE, pipe2(fds, O_CLOEXEC | O_NONBLOCK)) < 0)
         return yoke_raise("yoke.Io", errno, "pipe: %s", strerror(errno));
     return pair_of(fds, false, "pipe", ret_reader, ret_writer);
 }
@@ -172,7 +173,8 @@ int yoke_socket_pair(struct yoke_conn **ret_a, struct yoke_conn **ret_b)
     int fds[2];
 
     yk_task_self("yoke_socket_pair");
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+    if (YK_FALLIBLE(EMFILE,
+                    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)) < 0)
         return yoke_raise("yoke.Io", errno, "socketpair: %s", strerror(errno));
     return pair_of(fds, true, "socketpair", ret_a, ret_b);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/faults.h"
 #include "link/link.h"
 
 static ssize_t unix_receive(struct yk_link *link, void *data, size_t size)
@@ -27,7 +28,8 @@ static ssize_t unix_send(struct yk_link *link, const void *data, size_t size)
 
 int yk_link_unix_pair(int *ret_fds)
 {
-    int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds);
+    int rc = YK_FALLIBLE(EMFILE, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+                                            ret_fds));
 
     return rc < 0 ? -errno : 0;
 }

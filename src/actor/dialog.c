@@ -120,10 +120,11 @@ static void cancel_body(struct yk_dialog *dialog, enum yoke_cause_kind kind,
     struct yk_locus peer = {.actor = &dialog->portal->id, .task_name = dialog->endpoint};
     struct yoke_cause *cause;
 
-    if (dialog->ctx == NULL)
-        return;
     cause = yk_cause_new_as(&peer, &spec);
-    yk_scope_cancel_cause(&dialog->ctx->scope, cause);
+    if (dialog->ctx != NULL)
+        yk_scope_cancel_cause(&dialog->ctx->scope, cause);
+    else if (!dialog->opener && dialog->pending_cancel == NULL)
+        dialog->pending_cancel = yoke_cause_ref(cause); /* its task has not begun */
     yoke_cause_unref(cause);
 }
 
@@ -170,30 +171,40 @@ static void handle_error(struct yk_dialog *dialog, const struct yk_error_message
 
 static void fail_dialog(struct yk_dialog *dialog, int code, const char *text)
 {
-    yk_dialog_finish(dialog,
-                     yk_error_make(YOKE_HERE, "yoke.Context", code, "%s of %s: %s",
-                                   dialog->endpoint, dialog->portal->id.name, text),
-                     YOKE_CAUSE_PEER_RAISED);
+    struct yoke_error *error = yk_error_make(YOKE_HERE, "yoke.Context", code, "%s of %s: %s",
+                                             dialog->endpoint, dialog->portal->id.name, text);
+
+    if (!dialog->opener)
+        yk_error_settle(error); /* it is told as why the endpoint is cancelled */
+    yk_dialog_finish(dialog, error, YOKE_CAUSE_PEER_RAISED);
 }
 
-static void grant(struct yk_dialog *dialog, unsigned n)
+/* 0; or -ENOMEM, raised: then it stays in `consumed`. */
+static int grant(struct yk_dialog *dialog, unsigned n)
 {
     struct yk_message message = {.type = YK_CREDIT, .as.credit = {.cid = dialog->cid, .n = n}};
+    int rc = dialog->portal->link.extensions ? yk_portal_send(dialog->portal, &message) : 0;
 
-    if (dialog->portal->link.extensions && yk_portal_send(dialog->portal, &message) < 0)
-        yoke_clear(); /* no memory: it stays in `consumed`, unsent credit is asked for again */
-    else
+    if (rc == 0)
         dialog->consumed -= n <= dialog->consumed ? n : dialog->consumed;
+    return rc;
 }
 
-void yk_dialog_drain(struct yk_dialog *dialog)
+/* Grants what was consumed, once that is much. */
+static int grant_consumed(struct yk_dialog *dialog)
+{
+    if (dialog->consumed < (dialog->window + 1) / 2 || dialog->peer_stopped)
+        return 0;
+    return grant(dialog, dialog->consumed);
+}
+
+int yk_dialog_drain(struct yk_dialog *dialog)
 {
     if (dialog->draining)
-        return;
+        return 0;
     dialog->draining = true;
     drop_items(dialog);
-    if (!dialog->finished && !dialog->peer_stopped)
-        grant(dialog, UINT32_C(1) << 30);
+    return dialog->finished || dialog->peer_stopped ? 0 : grant(dialog, UINT32_C(1) << 30);
 }
 
 static void handle_yield(struct yk_dialog *dialog, struct yoke_value value)
@@ -313,6 +324,8 @@ int yoke_stream_receive(struct yoke_context *ctx, struct yoke_value *ret_value)
 
     item_free(dialog->lent);
     dialog->lent = NULL;
+    if (rc == 0 && yk_list_empty(&dialog->items))
+        rc = grant_consumed(dialog); /* what failed before: the peer may be waiting for it */
     while (rc == 0 && yk_list_empty(&dialog->items) && !dialog->peer_stopped)
         rc = yk_wait_in(&dialog->receivers, "a value of a stream", NULL);
     if (rc < 0)
@@ -324,8 +337,9 @@ int yoke_stream_receive(struct yoke_context *ctx, struct yoke_value *ret_value)
     dialog->items_n--;
     dialog->lent = yk_container_of(node, struct yk_item, node);
     *ret_value = *dialog->lent->value;
-    if (++dialog->consumed >= (dialog->window + 1) / 2 && !dialog->peer_stopped)
-        grant(dialog, dialog->consumed);
+    dialog->consumed++;
+    if (grant_consumed(dialog) < 0)
+        yoke_clear(); /* this value has come; it is granted again before the next is waited for */
     return 1;
 }
 

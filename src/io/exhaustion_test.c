@@ -248,25 +248,32 @@ static int taken_over(void *arg)
     return rc;
 }
 
-/* Descriptors that are no conns. */
+static int read_one(void *arg)
+{
+    char byte;
+    ssize_t n = yoke_read(*(int *)arg, &byte, 1);
+
+    return n < 0 ? (int)n : 0;
+}
+
+/* Descriptors that are no conns, one of which has to be waited for. */
 static int bare_descriptors(void *arg)
 {
+    struct yoke_nursery nursery;
     char byte = 'y';
     int fds[2];
     int rc;
 
     (void)arg;
     yk_check_int(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
-    rc = yoke_wait_writable(fds[1]);
+    rc = yoke_nursery_open(&nursery, NULL);
+    if (rc == 0)
+        rc = yoke_spawn(&nursery, read_one, &fds[0]);
+    if (rc == 0)
+        rc = yoke_wait_all_tasks_blocked();
     if (rc == 0)
         rc = yoke_write_all(fds[1], &byte, 1, NULL);
-    if (rc == 0)
-        rc = yoke_wait_readable(fds[0]);
-    if (rc == 0) {
-        ssize_t n = yoke_read(fds[0], &byte, 1);
-
-        rc = n < 0 ? (int)n : 0;
-    }
+    rc = yoke_nursery_close(&nursery, rc);
     close(fds[0]);
     close(fds[1]);
     return rc;

@@ -67,6 +67,12 @@ static void fail(struct yk_link *link, int error)
         continue;
 }
 
+void yk_link_break(struct yk_link *link, int error)
+{
+    fail(link, error);
+    link->ops->end(link);
+}
+
 /* Writes what the transport takes. */
 static void write_some(struct yk_link *link)
 {

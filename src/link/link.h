@@ -18,6 +18,7 @@ struct yk_link_ops {
     /* As recv(2) and send(2): a count, 0 at the peer's end (receive), or -errno; never a signal. */
     ssize_t (*receive)(struct yk_link *link, void *data, size_t size);
     ssize_t (*send)(struct yk_link *link, const void *data, size_t size);
+    void (*end)(struct yk_link *link); /* both directions, seen on both sides; it stays open */
 };
 
 extern const struct yk_link_ops yk_link_unix;
@@ -52,6 +53,12 @@ void yk_link_fini(struct yk_link *link); /* nobody may be inside any of its call
  * link has failed (nothing raised); -ENOMEM, -EMSGSIZE, -EINVAL with an error raised: not queued.
  */
 int yk_link_send(struct yk_link *link, const struct yk_message *message);
+
+/*
+ * Ends a link over which something that the peer waits for can't be sent: both sides are told of
+ * its end instead. The reader here returns 0.
+ */
+void yk_link_break(struct yk_link *link, int error);
 
 /* Waits until the queue is short enough for another value. 0, YOKE_CANCELLED, or -EPIPE (not
  * raised). */

@@ -26,6 +26,11 @@ static ssize_t unix_send(struct yk_link *link, const void *data, size_t size)
     return n < 0 ? -errno : n;
 }
 
+static void unix_end(struct yk_link *link)
+{
+    (void)shutdown(link->fd.watch.fd, SHUT_RDWR); /* ENOTCONN: it has ended */
+}
+
 int yk_link_unix_pair(int *ret_fds)
 {
     int rc = YK_FALLIBLE(EMFILE, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
@@ -38,4 +43,5 @@ const struct yk_link_ops yk_link_unix = {
     .name = "unix",
     .receive = unix_receive,
     .send = unix_send,
+    .end = unix_end,
 };

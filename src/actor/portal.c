@@ -273,6 +273,8 @@ int yk_portal_read(struct yoke_portal *portal)
         handle(portal, &message);
         yk_assert(yoke_in_flight() == NULL);
     }
+    if (rc < 0 && rc != YOKE_CANCELLED)
+        yk_link_break(&portal->link, rc); /* nobody reads any more: who waits must hear of it */
     portal_changed(portal);
     return rc;
 }

@@ -24,9 +24,12 @@ struct run {
     enum kind kind;
     unsigned n;
     struct yoke_host *faulty;
+    bool begins_itself;
     bool delivered;
     int rc;
 };
+
+static const struct run *to_begin; /* the run that yk_sweep_begin is for, once; or NULL */
 
 static unsigned order(const struct run *run, unsigned n)
 {
@@ -38,6 +41,13 @@ static unsigned order(const struct run *run, unsigned n)
     default:
         return yoke_host_faulty_fail(run->faulty, n, EMFILE);
     }
+}
+
+void yk_sweep_begin(void)
+{
+    if (to_begin != NULL)
+        (void)order(to_begin, to_begin->n);
+    to_begin = NULL;
 }
 
 /* An error that nobody could do anything with is a defect, too. */
@@ -64,7 +74,9 @@ static int run_once(void *arg)
 {
     struct run *run = arg;
 
-    (void)order(run, run->n);
+    to_begin = run;
+    if (!run->begins_itself)
+        yk_sweep_begin();
     run->rc = run->operation(run->arg);
     run->delivered = order(run, 0) == 0;
     if (run->rc < 0)
@@ -99,7 +111,7 @@ static bool run_in_new_runtime(const struct yoke_site *site, struct run *run)
 }
 
 void yk_sweep_at(const struct yoke_site *site, yoke_task_fn operation, const char *name, void *arg,
-                 struct yk_sweep *ret)
+                 bool begins_itself, struct yk_sweep *ret)
 {
     struct yk_sweep result = {0};
     struct yk_sweep_count *counts[KINDS] = {
@@ -109,7 +121,12 @@ void yk_sweep_at(const struct yoke_site *site, yoke_task_fn operation, const cha
     };
 
     for (enum kind kind = 0; kind < KINDS; kind++) {
-        struct run run = {.name = name, .operation = operation, .arg = arg, .kind = kind, .n = 1};
+        struct run run = {.name = name,
+                          .operation = operation,
+                          .arg = arg,
+                          .begins_itself = begins_itself,
+                          .kind = kind,
+                          .n = 1};
 
         for (; run_in_new_runtime(site, &run); run.n++) {
             counts[kind]->failures++;

@@ -27,8 +27,15 @@ struct yk_sweep {
  * about. Fails the cmocka test if one does not, or if a run leaves an error, a descriptor or a
  * child behind. `ret` may be NULL.
  */
-#define yk_sweep(operation, arg, ret) yk_sweep_at(YOKE_HERE, (operation), #operation, (arg), (ret))
+#define yk_sweep(operation, arg, ret)                                                              \
+    yk_sweep_at(YOKE_HERE, (operation), #operation, (arg), false, (ret))
+
+/* The same, but what the operation does before it calls yk_sweep_begin does not fail. */
+#define yk_sweep_from(operation, arg, ret)                                                         \
+    yk_sweep_at(YOKE_HERE, (operation), #operation, (arg), true, (ret))
+void yk_sweep_begin(void);
+
 void yk_sweep_at(const struct yoke_site *site, yoke_task_fn operation, const char *name, void *arg,
-                 struct yk_sweep *ret);
+                 bool begins_itself, struct yk_sweep *ret);
 
 #endif

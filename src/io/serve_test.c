@@ -62,6 +62,13 @@ static void service_begin(struct service *service, struct yoke_nursery *nursery)
     yk_check_int(yoke_spawn(nursery, serve_it, service), 0);
 }
 
+/* No more connections; those that there are come to their end. */
+static void service_end(struct service *service, struct yoke_nursery *nursery)
+{
+    yoke_listener_close(service->listener);
+    yk_check_int(yoke_nursery_close(nursery, 0), 0);
+}
+
 static void say(struct yoke_conn *conn, const char *text, ssize_t expected)
 {
     char room[256];
@@ -90,8 +97,7 @@ YK_REAL_TEST(a_handler_that_fails_ends_neither_the_others_nor_the_server)
     yoke_conn_unref(one);
     yoke_conn_unref(two);
     yoke_conn_unref(three);
-    yoke_listener_close(service.listener);
-    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
+    service_end(&service, &nursery);
     yk_check_int(service.rc, 0);
     yk_check_int(service.served, 3);
     yoke_listener_unref(service.listener);
@@ -180,8 +186,7 @@ YK_REAL_TEST(at_most_so_many_connections_are_served_at_once)
         yk_check_int(yoke_conn_read(conns[i], room, sizeof room), 5);
         yoke_conn_unref(conns[i]);
     }
-    yoke_listener_close(service.listener);
-    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
+    service_end(&service, &nursery);
     yk_check_int(service.most, 2);
     yk_check_int(service.served, 6);
     yoke_listener_unref(service.listener);
@@ -200,8 +205,7 @@ YK_REAL_TEST(a_server_out_of_descriptors_pauses_says_so_once_and_goes_on)
     say(one, "hello", 5);
     yk_check_int(service.failures, 1);
     yoke_conn_unref(one);
-    yoke_listener_close(service.listener);
-    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
+    service_end(&service, &nursery);
     yoke_listener_unref(service.listener);
     return 0;
 }

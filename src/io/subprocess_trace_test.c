@@ -4,7 +4,7 @@
  * parent is told so, but can't reap it before the tracer has, or has let it go. Skipped where
  * tracing is forbidden.
  */
-#include "../tests/support/realrun.h"
+#include "io/subprocess_support.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,8 +21,6 @@
 #include <yoke/nursery.h>
 #include <yoke/subprocess.h>
 #include <yoke/testing.h>
-
-#define ARGV(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static const char attached = 'a', forbidden = 'f', ended = 'e';
 

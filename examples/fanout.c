@@ -4,7 +4,7 @@
  * at a time, each within a deadline and with one more try. Some items are slow and some are never
  * answered; those are given up, and the rest are there.
  *
- *   fanout [ITEMS [LIMIT]]
+ *   fanout [ITEMS [LIMIT [DEADLINE_MS]]]
  *
  * The server is a task of this program, at a free port; its items are made up.
  */
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <yoke.h>
 
-enum { TRIES = 2, ITEM_MS = 5, SLOW_MS = 40, DEADLINE_MS = 500 };
+enum { TRIES = 2, ITEM_MS = 5, SLOW_MS = 40 };
 
 /* --- the server: a number and a newline in, that many bytes out ---------------------------------
  */
@@ -55,6 +55,7 @@ static int run_server(void *arg)
 
 struct fetches {
     char place[YOKE_ADDRESS_TEXT];
+    int64_t deadline_ns;        /* of one request */
     struct yoke_channel *items; /* still to be fetched: whoever is free takes the next one */
     long done, given_up, tries, bytes, running, most;
 };
@@ -84,7 +85,7 @@ static int try_once(struct fetches *fetches, long item)
     struct yoke_scope scope;
     long got = 0;
     int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){.name = "one request",
-                                                               .timeout_ns = YOKE_MS(DEADLINE_MS)});
+                                                               .timeout_ns = fetches->deadline_ns});
 
     fetches->tries++;
     if (++fetches->running > fetches->most)
@@ -134,12 +135,22 @@ static int fetch_all(struct fetches *fetches, long items, long limit)
     return yoke_nursery_close(&nursery, rc);
 }
 
+/* The i-th argument of the program, a number; or what it is by default. */
+static long argument(char **arguments, int i, long otherwise)
+{
+    for (int before = 0; before <= i; before++)
+        if (arguments[before] == NULL)
+            return otherwise;
+    return atol(arguments[i]);
+}
+
 static int app(void *arg)
 {
-    char **arguments = arg;
-    long items = arguments[0] != NULL ? atol(arguments[0]) : 40;
-    long limit = items > 0 && arguments[0] != NULL && arguments[1] != NULL ? atol(arguments[1]) : 8;
-    struct fetches fetches = {.items = yoke_channel_new(sizeof(long), 0)};
+    long items = argument(arg, 0, 40), limit = argument(arg, 1, 8);
+    struct fetches fetches = {
+        .items = yoke_channel_new(sizeof(long), 0),
+        .deadline_ns = YOKE_MS(argument(arg, 2, 500)),
+    };
     struct yoke_listener *listener = NULL;
     struct yoke_nursery nursery;
     int rc = fetches.items == NULL ? -ENOMEM : yoke_listen("127.0.0.1:0", NULL, &listener);

@@ -264,6 +264,14 @@ static void link_close(struct yk_link *link)
         sim_descriptor_close(&end->descriptor);
 }
 
+static void link_end(struct yk_link *link)
+{
+    struct end *end = end_of_link(link);
+
+    if (end != NULL)
+        sim_connection_break(end->connection);
+}
+
 static ssize_t link_send(struct yk_link *link, const void *data, size_t size)
 {
     struct end *end = end_of_link(link);
@@ -275,5 +283,6 @@ const struct yk_link_ops sim_link = {
     .name = "simulated",
     .receive = link_receive,
     .send = link_send,
+    .end = link_end,
     .close = link_close,
 };

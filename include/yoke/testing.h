@@ -3,7 +3,7 @@
  * For tests of programs that use yoke. Worlds: a simulated host (yoke_host_sim_new in
  * <yoke/runtime.h>) has virtual time, which jumps to the next deadline when every task is blocked;
  * yoke_run's `shuffle` and `seed` draw the order of ready tasks. Faults: every allocation of the
- * library and every call of a host can be made to fail, one after another.
+ * library, its system calls and every call of a host can be made to fail, one after another.
  */
 #ifndef YOKE_TESTING_H
 #define YOKE_TESTING_H
@@ -35,10 +35,19 @@ YOKE_API YOKE_MUST_CHECK int yoke_sim_advance(struct yoke_host *host, int64_t du
 
 /*
  * Lets the n-th allocation of the library on the calling thread fail, counted from now (1: the
- * next), and if `all`, those after it too; 0: none. Returns how many were still to go until the
- * failure ordered before; 0 if that was delivered.
+ * next), and if `all`, those after it too; 0: none. What the thread's runtime gives to worker
+ * threads from now on counts as its own. Returns how many were still to go until the failure
+ * ordered before; 0 if that was delivered.
  */
 YOKE_API unsigned yoke_fail_allocation(unsigned n, bool all);
+
+/*
+ * The same for system calls that the library makes and that can fail: those that open, bind,
+ * connect, accept, set up and close something, start a thread or a process, look names up, and
+ * read or write a file in a worker thread; not reads and writes of conns, which a peer can make
+ * fail. `error` is a positive errno; 0: one that is usual for the call.
+ */
+YOKE_API unsigned yoke_fail_system_call(unsigned n, int error);
 
 /*
  * A host that passes every call on to `inner`, which stays the caller's and must outlive it. Its
@@ -55,17 +64,18 @@ YOKE_API unsigned yoke_host_faulty_fail(struct yoke_host *faulty, unsigned n, in
 
 /*
  * Runs a program again and again, each time with another single failure: of the n-th allocation,
- * then of the n-th host call, until there are no more to fail. `run` makes a run on the given host
- * and returns its result; `new_host` makes the world of each (NULL: a simulated one). A run in
- * which something failed may go well all the same, but none may return a negative result without an
- * error in flight, lose an error, or leave an error object behind. Returns how many failures there
- * were, or -ENOTRECOVERABLE with an error raised that names the first that broke a rule. Call it
- * outside a runtime.
+ * then of the n-th host call, then of the n-th system call with its usual error, until there are no
+ * more to fail. `run` makes a run on the given host and returns its result; `new_host` makes the
+ * world of each (NULL: a simulated one). A run in which something failed may go well all the same,
+ * but none may return a negative result without an error in flight, lose an error, or leave an
+ * error object behind. Returns how many failures there were, or -ENOTRECOVERABLE with an error
+ * raised that names the first that broke a rule. Call it outside a runtime.
  */
 struct yoke_fault_opts {
     struct yoke_host *(*new_host)(void *arg); /* NULL: yoke_host_sim_new(1) */
-    bool no_allocations;                      /* only host calls fail */
-    bool no_host_calls;                       /* only allocations fail */
+    bool no_allocations;                      /* these do not fail */
+    bool no_host_calls;
+    bool no_system_calls;
 };
 YOKE_API YOKE_MUST_CHECK int yoke_run_with_each_fault(int (*run)(struct yoke_host *host, void *arg),
                                                       void *arg,

@@ -257,8 +257,11 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
 void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error,
                       enum yoke_cause_kind kind);
 void yk_dialog_changed(struct yk_dialog *dialog); /* wakes who waits for its state */
-/* Received values are dropped from now on, and the peer may send without end. */
-void yk_dialog_drain(struct yk_dialog *dialog);
+/*
+ * Received values are dropped from now on, and the peer may send without end. 0; -ENOMEM, raised,
+ * if that could not be told to it, once.
+ */
+int yk_dialog_drain(struct yk_dialog *dialog);
 
 /*
  * Time budgets: the opener's deadline bounds the endpoint. budget.c

@@ -190,6 +190,18 @@ static int compose(struct yk_task *task, struct yoke_error *body, struct yoke_er
     return YOKE_CANCELLED;
 }
 
+/* If it can't be told to the peer: that was asked to end, or has, and the wait for it is bounded.
+ */
+static void drain_at_end(struct yk_dialog *dialog)
+{
+    struct yoke_hold hold;
+
+    yoke_hold(&hold);
+    if (yk_dialog_drain(dialog) < 0)
+        yoke_clear();
+    (void)yoke_release(&hold);
+}
+
 /* Ends this side. `failure` is what the body left, or NULL. Takes it over. */
 static int finish(struct yoke_context *ctx, struct yoke_error *failure,
                   const struct yoke_site *site, struct yoke_outcome **ret_outcome)
@@ -208,7 +220,7 @@ static int finish(struct yoke_context *ctx, struct yoke_error *failure,
 
     if (failure != NULL)
         request_cancel(dialog, &spec);
-    yk_dialog_drain(dialog);
+    drain_at_end(dialog);
     if (!dialog->finished)
         wait_outcome(dialog);
     yk_budget_expire(dialog);
@@ -363,7 +375,8 @@ int yoke_context_close_at(const struct yoke_site *site, struct yoke_context *ctx
     failure = yk_body_failure(task, ctx->scope.flight_at_open, rc, site);
     if (failure == NULL && !ctx->dialog->finished) {
         rc = yoke_stream_close(ctx);
-        yk_dialog_drain(ctx->dialog);
+        if (rc == 0)
+            rc = yk_dialog_drain(ctx->dialog);
         if (rc == 0)
             rc = wait_result(ctx->dialog);
         failure = yk_body_failure(task, ctx->scope.flight_at_open, rc, site);

@@ -238,23 +238,26 @@ static void handle_error(struct yk_dialog *dialog, const struct yk_error_message
 
 static void fail_dialog(struct yk_dialog *dialog, int code, const char *text)
 {
-    yk_dialog_finish(dialog,
-                     yk_error_make(YOKE_HERE, "yoke.Context", code, "%s of %s: %s",
-                                   dialog->endpoint, dialog->portal->id.name, text),
-                     YOKE_CAUSE_PEER_RAISED);
+    struct yoke_error *error = yk_error_make(YOKE_HERE, "yoke.Context", code, "%s of %s: %s",
+                                             dialog->endpoint, dialog->portal->id.name, text);
+
+    if (!dialog->opener)
+        yk_error_settle(error); /* it is told as why the endpoint is cancelled */
+    yk_dialog_finish(dialog, error, YOKE_CAUSE_PEER_RAISED);
 }
 
-static void grant(struct yk_dialog *dialog, unsigned n)
+/* 0; or -ENOMEM, raised: then it stays in `consumed`. */
+static int grant(struct yk_dialog *dialog, unsigned n)
 {
     struct yk_message message = {
         .type = YK_CREDIT,
         .as.credit = {.cid = dialog->cid, .n = n, .window = dialog->window},
     };
+    int rc = dialog->portal->link.extensions ? yk_portal_send(dialog->portal, &message) : 0;
 
-    if (dialog->portal->link.extensions && yk_portal_send(dialog->portal, &message) < 0)
-        yoke_clear(); /* no memory: it stays in `consumed`, unsent credit is asked for again */
-    else
+    if (rc == 0)
         dialog->consumed -= n <= dialog->consumed ? n : dialog->consumed;
+    return rc;
 }
 
 static bool grant_is_due(const struct yk_dialog *dialog)
@@ -270,24 +273,29 @@ static bool grant_is_due(const struct yk_dialog *dialog)
  * consumed as they come: so that the two sides wait for each other once in many small values. Large
  * ones don't use what it has grown by.
  */
-static void grant_consumed(struct yk_dialog *dialog)
+static int grant_consumed(struct yk_dialog *dialog)
 {
     unsigned more = 0;
+    int rc;
 
+    if (!grant_is_due(dialog) || dialog->peer_stopped)
+        return 0;
     if (dialog->growing && dialog->items_n < dialog->window && dialog->large_n == 0)
         more = dialog->window <= YK_STREAM_WINDOW_MAX / 2 ? dialog->window : 0;
     dialog->window += more;
-    grant(dialog, dialog->consumed + more);
+    rc = grant(dialog, dialog->consumed + more);
+    if (rc < 0)
+        dialog->window -= more;
+    return rc;
 }
 
-void yk_dialog_drain(struct yk_dialog *dialog)
+int yk_dialog_drain(struct yk_dialog *dialog)
 {
     if (dialog->draining)
-        return;
+        return 0;
     dialog->draining = true;
     drop_items(dialog);
-    if (!dialog->finished && !dialog->peer_stopped)
-        grant(dialog, UINT32_C(1) << 30);
+    return dialog->finished || dialog->peer_stopped ? 0 : grant(dialog, UINT32_C(1) << 30);
 }
 
 /* tractor's rules for a peer that knows no credit. Whether the value that has come is kept. */
@@ -442,6 +450,8 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
         /* The link has failed, and why is about to be told, which cancels this. */
         int told = yk_wait_in(&dialog->waiters, "why a link was lost", NULL);
 
+        if (told == 0)
+            told = yk_check_cancelled(task);
         rc = told < 0 ? told : rc;
     }
     if (rc == -EPIPE || (rc == 0 && dialog->finished))
@@ -477,8 +487,8 @@ static int receive_now(struct yk_dialog *dialog, struct yoke_value *ret_value)
     if (rc == 0)
         *ret_value = dialog->lent->value;
     dialog->consumed++;
-    if (grant_is_due(dialog) && !dialog->peer_stopped)
-        grant_consumed(dialog);
+    if (rc == 0 && grant_consumed(dialog) < 0)
+        yoke_clear(); /* this value has come; it is granted again before the next is waited for */
     return rc < 0 ? rc : 1;
 }
 
@@ -508,6 +518,8 @@ int yk_dialog_receive(struct yk_dialog *dialog, struct yk_task *task, struct yok
     int rc = yk_check_cancelled(task);
 
     end_loan(dialog); /* a sender may wait for what it occupies */
+    if (rc == 0 && yk_list_empty(&dialog->items))
+        rc = grant_consumed(dialog); /* what failed before: the peer may be waiting for it */
     /* Others run before the value is taken: one of them might receive, too. */
     if (rc == 0 && (dialog->peer_stopped || !yk_list_empty(&dialog->items)))
         yk_completed_at_once(task);
@@ -531,6 +543,10 @@ static int enlist_receive(struct yoke_select_case *c)
 {
     struct yk_dialog *dialog = c->object;
 
+    int rc = grant_consumed(dialog); /* what failed before: the peer may be waiting for it */
+
+    if (rc < 0)
+        return rc;
     end_loan(dialog); /* a sender may wait for what it occupies */
     yk_list_append(&dialog->receivers, &c->wait.node);
     return 0;

@@ -44,6 +44,30 @@ static struct yoke_value relay_path(struct yk_arena *arena, const struct yk_remo
     return yoke_array(path, n);
 }
 
+static const char no_room[] = "there was no memory, or no room in a message, for all of this error";
+
+/*
+ * The peer waits for it. If there is no memory, or no room in a message, for all that an error
+ * carries, its type must do; if not even that can be sent, the end of the link tells. 0 or
+ * negative.
+ */
+static int send_error(struct yoke_portal *portal, struct yk_message *message)
+{
+    struct yk_error_message *fields = &message->as.error;
+    int rc = yk_portal_send(portal, message);
+
+    if (rc == 0)
+        return 0;
+    yoke_clear();
+    fields->error = yoke_nil();
+    fields->relay_path = yoke_array(NULL, 0);
+    fields->message = no_room;
+    rc = yk_portal_send(portal, message);
+    if (rc < 0)
+        yk_link_break(&portal->link, rc);
+    return rc;
+}
+
 void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_error *error)
 {
     struct yk_message message = {.type = YK_ERROR};
@@ -62,6 +86,8 @@ void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_err
             : fields->src_type_str;
     fields->relay_path = relay_path(&arena, error->remote);
     fields->message = yk_tree_text(&arena, error->message); /* peers refuse what is not UTF-8 */
+    if (fields->message == NULL)
+        fields->message = no_room;
     fields->tb_str = "";
     fields->cid = cid;
     if (error->code == YOKE_EPEERCANCELLED && error->cause != NULL) {
@@ -70,7 +96,7 @@ void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_err
     }
     if (portal->link.extensions)
         fields->error = yk_error_to_value(&arena, error, true);
-    if (yk_portal_send(portal, &message) == 0 && portal->lost == NULL) {
+    if (send_error(portal, &message) == 0 && portal->lost == NULL) {
         yk_error_settle(error);
         yoke_error_unref(error);
     } else if (error->code == YOKE_EPEERCANCELLED) {
@@ -166,8 +192,11 @@ struct yoke_error *yk_relay_cancelled(struct yoke_error *cancelled, const char *
     snprintf(message, sizeof message, "%s in %s was cancelled", endpoint,
              locus->actor != NULL ? locus->actor->name : "?");
     error = yk_error_new("yoke.ContextCancelled", YOKE_EPEERCANCELLED, message);
-    if (error == NULL)
-        return cancelled;
+    if (error == NULL) { /* a Cancelled means nothing to another actor: it is told of an error */
+        yk_error_absorb(cancelled);
+        return yk_error_make(YOKE_HERE, "yoke.OutOfMemory", ENOMEM, "%s; no memory to tell why",
+                             message);
+    }
     if (locus->actor != NULL)
         error->actor = *locus->actor;
     error->task_id = locus->task_id;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Allocation with a failure that tests can order. Runs on any stack. The countdown is per thread,
- * so a test that fails allocations on one thread leaves the others alone.
+ * Allocation with a failure that tests can order. Runs on any stack.
  *
  * Decided against: interposing malloc at link time, which sanitizers and valgrind do themselves.
  */
@@ -11,35 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static __thread unsigned fail_at; /* calls until the one that fails; 0: off */
-static __thread bool fail_all;
-
-static bool refused(void)
-{
-    if (__builtin_expect(fail_at == 0, 1))
-        return false;
-    if (fail_at > 1) {
-        fail_at--;
-        return false;
-    }
-    if (!fail_all)
-        fail_at = 0;
-    return true;
-}
+#include "base/faults.h"
 
 void *yk_calloc(size_t n, size_t size)
 {
-    return refused() ? NULL : calloc(n, size);
+    return yk_fault_allocation() ? NULL : calloc(n, size);
 }
 
 void *yk_malloc(size_t size)
 {
-    return size > PTRDIFF_MAX || refused() ? NULL : malloc(size);
+    return size > PTRDIFF_MAX || yk_fault_allocation() ? NULL : malloc(size);
 }
 
 void *yk_realloc(void *old, size_t size)
 {
-    return refused() ? NULL : realloc(old, size);
+    return yk_fault_allocation() ? NULL : realloc(old, size);
 }
 
 char *yk_strdup(const char *text)
@@ -52,9 +37,5 @@ char *yk_strdup(const char *text)
 
 unsigned yk_memory_fail_at(unsigned n, bool all)
 {
-    unsigned left = fail_all && fail_at == 1 ? 0 : fail_at;
-
-    fail_at = n;
-    fail_all = all;
-    return left;
+    return yk_faults_order(YK_FAULT_ALLOCATION, n, all, 0);
 }

@@ -15,8 +15,7 @@ void *yk_malloc(size_t size);
 void *yk_realloc(void *old, size_t size);
 char *yk_strdup(const char *text);
 
-/* For tests: the n-th allocation of this thread from now fails (1: the next), and if `all`, those
- * after it too. 0: none. Returns how many calls were still to go, 0 if a failure was delivered. */
+/* For tests: the n-th allocation from now fails, as base/faults.h says. */
 unsigned yk_memory_fail_at(unsigned n, bool all);
 
 #endif

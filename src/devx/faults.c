@@ -9,9 +9,14 @@
 #include <yoke/runtime.h>
 #include <yoke/testing.h>
 
-#include "base/memory.h"
+#include "base/faults.h"
 
 enum { RUNS_MAX = 1000000, HOST_ERROR = EMFILE };
+
+/* What fails. */
+enum kind { ALLOCATION, HOST_CALL, SYSTEM_CALL, KINDS };
+
+static const char *const kind_names[KINDS] = {"allocation", "host call", "system call"};
 
 struct faults {
     int (*run)(struct yoke_host *host, void *arg);
@@ -21,7 +26,12 @@ struct faults {
 
 unsigned yoke_fail_allocation(unsigned n, bool all)
 {
-    return yk_memory_fail_at(n, all);
+    return yk_faults_order(YK_FAULT_ALLOCATION, n, all, 0);
+}
+
+unsigned yoke_fail_system_call(unsigned n, int error)
+{
+    return yk_faults_order(YK_FAULT_SYSTEM, n, false, error);
 }
 
 static struct yoke_host *world_of(const struct faults *faults)
@@ -48,8 +58,20 @@ static int judge(int rc, const struct yoke_error_stats *before, const char *what
                                        rc < 0 ? yoke_strcode(rc) : ">= 0");
 }
 
+static unsigned order(enum kind kind, struct yoke_host *faulty, unsigned n)
+{
+    switch (kind) {
+    case ALLOCATION:
+        return yoke_fail_allocation(n, false);
+    case HOST_CALL:
+        return yoke_host_faulty_fail(faulty, n, HOST_ERROR);
+    default:
+        return yoke_fail_system_call(n, 0);
+    }
+}
+
 /* One run on a faulty host. 1: the failure came; 0: there are fewer calls; negative: as judged. */
-static int run_one(const struct faults *faults, unsigned n, bool allocation)
+static int run_one(const struct faults *faults, unsigned n, enum kind kind)
 {
     struct yoke_error_stats before;
     struct yoke_host *inner = world_of(faults);
@@ -62,28 +84,26 @@ static int run_one(const struct faults *faults, unsigned n, bool allocation)
         return yoke_error_code(yoke_in_flight());
     }
     yoke_error_stats(&before);
-    if (allocation)
-        yk_memory_fail_at(n, false);
-    else
-        yoke_host_faulty_fail(host, n, HOST_ERROR);
+    (void)order(kind, host, n);
     rc = faults->run(host, faults->arg);
-    left = allocation ? yk_memory_fail_at(0, false) : yoke_host_faulty_fail(host, 0, HOST_ERROR);
+    left = order(kind, host, 0);
     yoke_host_free(host);
     yoke_host_free(inner);
-    rc = judge(rc, &before, allocation ? "allocation" : "host call", n);
+    rc = judge(rc, &before, kind_names[kind], n);
     return rc < 0 ? rc : left == 0;
 }
 
 /* How many failures there were, or negative. */
-static int run_each(const struct faults *faults, bool allocation)
+static int run_each(const struct faults *faults, enum kind kind)
 {
     for (int n = 1; n < RUNS_MAX; n++) {
-        int rc = run_one(faults, (unsigned)n, allocation);
+        int rc = run_one(faults, (unsigned)n, kind);
 
         if (rc <= 0)
             return rc < 0 ? rc : n - 1;
     }
-    return yoke_raise("yoke.Faults", ELOOP, "there is no end of calls that can fail");
+    return yoke_raise("yoke.Faults", ELOOP, "there is no end of %ss that can fail",
+                      kind_names[kind]);
 }
 
 int yoke_run_with_each_fault(int (*run)(struct yoke_host *host, void *arg), void *arg,
@@ -91,10 +111,19 @@ int yoke_run_with_each_fault(int (*run)(struct yoke_host *host, void *arg), void
 {
     static const struct yoke_fault_opts defaults;
     struct faults faults = {.run = run, .arg = arg, .opts = opts != NULL ? opts : &defaults};
-    int allocations = faults.opts->no_allocations ? 0 : run_each(&faults, true);
-    int calls = 0;
+    bool left_out[KINDS] = {
+        faults.opts->no_allocations,
+        faults.opts->no_host_calls,
+        faults.opts->no_system_calls,
+    };
+    int failures = 0;
 
-    if (allocations >= 0 && !faults.opts->no_host_calls)
-        calls = run_each(&faults, false);
-    return allocations < 0 ? allocations : calls < 0 ? calls : allocations + calls;
+    for (enum kind kind = 0; kind < KINDS; kind++) {
+        int n = left_out[kind] ? 0 : run_each(&faults, kind);
+
+        if (n < 0)
+            return n;
+        failures += n;
+    }
+    return failures;
 }

@@ -33,6 +33,7 @@
 #include <yoke/watch.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/memory.h"
 #include "devx/freeze.h"
 #include "devx/overflow.h"
@@ -347,7 +348,7 @@ static int start_watcher(void)
     rc = yk_freeze_init();
     if (rc < 0)
         return rc;
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+    if (YK_FALLIBLE(EMFILE, pipe2(fds, O_CLOEXEC | O_NONBLOCK)) < 0) {
         rc = -errno;
         yk_freeze_fini();
         return rc;
@@ -359,7 +360,7 @@ static int start_watcher(void)
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, WATCHER_STACK_SIZE);
     pthread_sigmask(SIG_SETMASK, &every, &before);
-    rc = pthread_create(&thread, &attributes, watcher, NULL);
+    rc = yk_fault(EAGAIN) ? errno : pthread_create(&thread, &attributes, watcher, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     if (rc != 0) {

@@ -84,6 +84,8 @@ static int faulty_spawn(struct yoke_host *host, const struct yk_spawn *spawn,
 {
     int rc = fault(host);
 
+    if (rc < 0 && spawn->ret_step != NULL)
+        *spawn->ret_step = YK_SPAWN_PREPARE;
     return rc < 0 ? rc : inner_ops(host)->spawn(self_of(host)->inner, spawn, ret);
 }
 

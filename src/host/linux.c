@@ -9,6 +9,7 @@
  *
  * Decided against io_uring for now: container runtimes often forbid it, so epoll must be first.
  */
+#include "base/faults.h"
 #include "host/host.h"
 
 #include <errno.h>
@@ -184,7 +185,8 @@ static int linux_watch_add(struct yoke_host *host, struct yk_watch *watch)
         .data.ptr = watch,
     };
 
-    if (epoll_ctl(self_of(host)->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0)
+    if (YK_FALLIBLE(ENOSPC, epoll_ctl(self_of(host)->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event)) <
+        0)
         return -errno;
     return 0;
 }
@@ -268,11 +270,11 @@ int yk_host_linux_new(struct yoke_host **ret_host)
     self->host.ops = &linux_ops;
     event.data.ptr = self;
     self->wake_fd = -1;
-    self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    self->epoll_fd = YK_FALLIBLE(EMFILE, epoll_create1(EPOLL_CLOEXEC));
     if (self->epoll_fd >= 0)
-        self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        self->wake_fd = YK_FALLIBLE(EMFILE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (self->wake_fd >= 0 &&
-        epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, self->wake_fd, &event) == 0) {
+        YK_FALLIBLE(ENOSPC, epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, self->wake_fd, &event)) == 0) {
         *ret_host = &self->host;
         return 0;
     }

@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/faults.h"
 #include "base/limits.h"
 
 /* Two threads of control use the bookkeeping of one thread: the sanitizers must not see it. */
@@ -133,8 +134,9 @@ failed:
 /* 0 or -errno. */
 static int give_birth(struct birth *birth, struct yk_process *process)
 {
-    char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    char *stack = yk_fault(ENOMEM) ? MAP_FAILED
+                                   : mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     sigset_t all, before;
     int rc = 0;
 
@@ -142,8 +144,9 @@ static int give_birth(struct birth *birth, struct yk_process *process)
         return -errno;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    process->pid = clone(child_main, stack + STACK_SIZE,
-                         CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, birth, &process->pidfd);
+    process->pid = YK_FALLIBLE(EAGAIN, clone(child_main, stack + STACK_SIZE,
+                                             CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, birth,
+                                             &process->pidfd));
     if (process->pid < 0)
         rc = -errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -163,9 +166,7 @@ int yk_linux_spawn(struct yoke_host *host, const struct yk_spawn *spawn, struct 
     int rc;
 
     (void)host;
-    if (spawn->fds_n > YK_SPAWN_FDS_MAX)
-        return -E2BIG;
-    rc = give_birth(&birth, &process);
+    rc = spawn->fds_n > YK_SPAWN_FDS_MAX ? -E2BIG : give_birth(&birth, &process);
     if (rc < 0) {
         if (spawn->ret_step != NULL)
             *spawn->ret_step = YK_SPAWN_PREPARE;

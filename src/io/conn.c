@@ -24,6 +24,7 @@
 #include <yoke/error.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 
 void yk_conn_init(struct yoke_conn *conn, const struct yk_conn_ops *ops)
 {
@@ -293,11 +294,12 @@ int yoke_conn_fd(const struct yoke_conn *conn)
 
 int yk_conn_prepare(int number)
 {
-    int flags = fcntl(number, F_GETFL);
+    int flags = YK_FALLIBLE(EPERM, fcntl(number, F_GETFL));
 
-    if (flags < 0 || fcntl(number, F_SETFD, FD_CLOEXEC) < 0)
+    if (flags < 0 || YK_FALLIBLE(EPERM, fcntl(number, F_SETFD, FD_CLOEXEC)) < 0)
         return -errno;
-    if ((flags & O_NONBLOCK) == 0 && fcntl(number, F_SETFL, flags | O_NONBLOCK) < 0)
+    if ((flags & O_NONBLOCK) == 0 &&
+        YK_FALLIBLE(EPERM, fcntl(number, F_SETFL, flags | O_NONBLOCK)) < 0)
         return -errno;
     return 0;
 }
@@ -308,7 +310,7 @@ int yoke_conn_from_fd(int fd, struct yoke_conn **ret_conn)
     int rc;
 
     yk_task_self("yoke_conn_from_fd");
-    rc = fstat(fd, &status) < 0 ? -errno : 0;
+    rc = YK_FALLIBLE(EIO, fstat(fd, &status)) < 0 ? -errno : 0;
     if (rc == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))) {
         rc = yk_conn_file(fd, NULL, ret_conn);
     } else if (rc == 0) {

@@ -9,6 +9,7 @@
  * A socket is registered with the poller only after connect was called: before that epoll reports a
  * hang-up, which is told once and would be remembered.
  */
+#include "base/faults.h"
 #include "io/race.h"
 
 #include <errno.h>
@@ -43,9 +44,12 @@ static int await_connected(struct yoke_conn *conn, const struct yoke_address *ad
         rc = yk_conn_wait(conn, YK_WRITABLE, "connect");
         if (rc < 0)
             return rc;
-        if (getsockopt(conn->fd.watch.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        if (YK_FALLIBLE(ENOBUFS,
+                        getsockopt(conn->fd.watch.fd, SOL_SOCKET, SO_ERROR, &error, &size)) < 0)
             error = errno;
-        if (error == 0 && getpeername(conn->fd.watch.fd, (struct sockaddr *)&peer, &peer_size) < 0)
+        if (error == 0 &&
+            YK_FALLIBLE(ENOBUFS,
+                        getpeername(conn->fd.watch.fd, (struct sockaddr *)&peer, &peer_size)) < 0)
             error = errno == ENOTCONN ? EAGAIN : errno; /* woken early */
     } while (error == EAGAIN);
     return error != 0 ? yk_net_failed("connect", address, -error) : 0;
@@ -59,7 +63,7 @@ static int connect_unix(int number, const struct yoke_address *address)
 {
     int64_t nap = YK_SOCKET_RETRY_NS;
 
-    while (connect(number, &address->as.sockaddr, address->size) < 0) {
+    while (YK_FALLIBLE(ECONNREFUSED, connect(number, &address->as.sockaddr, address->size)) < 0) {
         int rc;
 
         if (errno == EINTR)
@@ -82,7 +86,8 @@ static int prepare(int number, const struct yoke_address *address, int type,
 
     if (rc < 0)
         return yk_net_failed("connect", address, rc);
-    if (opts->local != NULL && bind(number, &opts->local->as.sockaddr, opts->local->size) < 0)
+    if (opts->local != NULL &&
+        YK_FALLIBLE(EADDRINUSE, bind(number, &opts->local->as.sockaddr, opts->local->size)) < 0)
         return yk_net_failed("bind", opts->local, -errno);
     return 0;
 }
@@ -98,7 +103,8 @@ static int connect_socket(int number, const struct yoke_address *address, int ty
         return rc;
     if (yoke_address_family(address) == AF_UNIX) {
         rc = connect_unix(number, address);
-    } else if (connect(number, &address->as.sockaddr, address->size) < 0) {
+    } else if (YK_FALLIBLE(ECONNREFUSED, connect(number, &address->as.sockaddr, address->size)) <
+               0) {
         /* EINTR: it goes on by itself (connect(2)). */
         in_progress = errno == EINPROGRESS || errno == EINTR;
         rc = in_progress ? 0 : yk_net_failed("connect", address, -errno);
@@ -131,7 +137,8 @@ int yoke_connect_address(const struct yoke_address *address, const struct yoke_c
     if (opts == NULL)
         opts = &defaults;
     type = opts->datagram ? SOCK_DGRAM : SOCK_STREAM;
-    number = socket(yoke_address_family(address), type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    number = YK_FALLIBLE(EMFILE, socket(yoke_address_family(address),
+                                        type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (number < 0)
         return yk_net_failed("socket for", address, -errno);
     rc = connect_socket(number, address, type, opts, &conn);

@@ -13,16 +13,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include <yoke/io.h>
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "io/quiet.h"
 
 static void fd_ready(struct yk_watch *watch, unsigned events)
 {
@@ -316,29 +314,6 @@ ssize_t yoke_read(int fd, void *buffer, size_t size)
     return rc;
 }
 
-/* As write(2), but a reader that has left is an error only, and no signal. A count or -errno. */
-static ssize_t write_quietly(int fd, const void *data, size_t size)
-{
-    static const struct timespec at_once;
-    sigset_t pipe_signal, before, pending;
-    ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
-
-    if (n >= 0 || errno != ENOTSOCK)
-        return n >= 0 ? n : -errno;
-    sigemptyset(&pipe_signal);
-    sigaddset(&pipe_signal, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-    sigpending(&pending);
-    n = write(fd, data, size);
-    if (n < 0)
-        n = -errno;
-    if (n == -EPIPE && !sigismember(&pending, SIGPIPE))
-        while (sigtimedwait(&pipe_signal, NULL, &at_once) < 0 && errno == EINTR)
-            continue;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return n;
-}
-
 int yoke_write_all(int fd, const void *data, size_t size, size_t *ret_written)
 {
     struct yk_task *task = yk_task_self("yoke_write_all");
@@ -346,7 +321,7 @@ int yoke_write_all(int fd, const void *data, size_t size, size_t *ret_written)
     int rc = yk_check_cancelled(task);
 
     while (rc == 0 && written < size) {
-        ssize_t n = write_quietly(fd, (const char *)data + written, size - written);
+        ssize_t n = yk_write_quietly(fd, (const char *)data + written, size - written);
 
         if (n > 0)
             written += (size_t)n;

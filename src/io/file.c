@@ -21,6 +21,7 @@
 #include <yoke/io.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "io/conn.h"
@@ -60,7 +61,9 @@ static int transfer_run(void *arg)
     ssize_t n;
 
     do {
-        if (job->offset >= 0)
+        if (yk_fault(EIO))
+            n = -1;
+        else if (job->offset >= 0)
             n = job->write ? pwrite(job->number, job->data, job->size, job->offset)
                            : pread(job->number, job->data, job->size, job->offset);
         else
@@ -162,7 +165,7 @@ int yk_conn_file(int number, const char *path, struct yoke_conn **ret)
     snprintf(text, sizeof text, "descriptor %d", number);
     if (path == NULL)
         path = text;
-    if (fcntl(number, F_SETFD, FD_CLOEXEC) < 0)
+    if (YK_FALLIBLE(EPERM, fcntl(number, F_SETFD, FD_CLOEXEC)) < 0)
         return -errno;
     self = yk_calloc(1, sizeof *self + strlen(path) + 1);
     if (self == NULL)
@@ -240,7 +243,7 @@ static int sync_run(void *arg)
 {
     struct transfer *job = arg;
 
-    job->result = fsync(job->number) < 0 ? -errno : 0;
+    job->result = YK_FALLIBLE(EIO, fsync(job->number)) < 0 ? -errno : 0;
     return 0;
 }
 
@@ -263,7 +266,7 @@ static int close_run(void *arg)
 {
     struct transfer *job = arg;
 
-    job->result = close(job->number) < 0 ? -errno : 0;
+    job->result = close(job->number) < 0 || yk_fault(EIO) ? -errno : 0;
     return 0;
 }
 
@@ -367,9 +370,9 @@ static void open_run(struct look *job)
     int flags = job->flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
     do
-        job->number = open(job->path, flags, job->mode);
+        job->number = YK_FALLIBLE(EMFILE, open(job->path, flags, job->mode));
     while (job->number < 0 && errno == EINTR);
-    if (job->number < 0 || fstat(job->number, &job->status) < 0)
+    if (job->number < 0 || YK_FALLIBLE(EIO, fstat(job->number, &job->status)) < 0)
         job->rc = -errno;
 }
 
@@ -402,7 +405,7 @@ int yoke_file_open(const char *path, int flags, mode_t mode, struct yoke_conn **
 
 static void stat_run(struct look *job)
 {
-    job->rc = stat(job->path, &job->status) < 0 ? -errno : 0;
+    job->rc = YK_FALLIBLE(EIO, stat(job->path, &job->status)) < 0 ? -errno : 0;
 }
 
 int yoke_file_stat(const char *path, struct stat *ret_status)
@@ -451,7 +454,7 @@ static void load_run(struct look *job)
         job->rc = load_grow(job, &room);
         if (job->rc < 0)
             break;
-        n = read(job->number, job->data + job->size, room - job->size);
+        n = YK_FALLIBLE(EIO, read(job->number, job->data + job->size, room - job->size));
         if (n < 0 && errno == EINTR)
             n = 1;
         else if (n < 0)
@@ -516,7 +519,7 @@ static int change(struct change *job, const char *call)
 
 static int rename_run(struct change *job)
 {
-    return rename(job->path, job->to) < 0 ? -errno : 0;
+    return YK_FALLIBLE(EIO, rename(job->path, job->to)) < 0 ? -errno : 0;
 }
 
 int yoke_file_rename(const char *from, const char *to)
@@ -528,7 +531,7 @@ int yoke_file_rename(const char *from, const char *to)
 
 static int unlink_run(struct change *job)
 {
-    return unlink(job->path) < 0 ? -errno : 0;
+    return YK_FALLIBLE(EIO, unlink(job->path)) < 0 ? -errno : 0;
 }
 
 int yoke_file_unlink(const char *path)
@@ -541,7 +544,7 @@ int yoke_file_unlink(const char *path)
 static int write_and_sync(int number, const char *data, size_t size)
 {
     while (size > 0) {
-        ssize_t n = write(number, data, size);
+        ssize_t n = YK_FALLIBLE(ENOSPC, write(number, data, size));
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -550,18 +553,19 @@ static int write_and_sync(int number, const char *data, size_t size)
         data += n;
         size -= (size_t)n;
     }
-    return fsync(number) < 0 ? -errno : 0;
+    return YK_FALLIBLE(EIO, fsync(number)) < 0 ? -errno : 0;
 }
 
 /* After a rename: so that the new name, too, is on the disk. */
 static int sync_directory(const char *directory)
 {
-    int number = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int number = YK_FALLIBLE(EMFILE, open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     int rc = 0;
 
     if (number < 0)
         return -errno;
-    if (fsync(number) < 0 && errno != EINVAL && errno != EROFS) /* can't be synced: nothing to do */
+    if (YK_FALLIBLE(EIO, fsync(number)) < 0 && errno != EINVAL &&
+        errno != EROFS) /* can't be synced: nothing to do */
         rc = -errno;
     close(number);
     return rc;
@@ -580,16 +584,16 @@ static int replace_at(struct change *job, const char *path, const struct stat *o
     if (snprintf(temporary, sizeof temporary, "%.*s.yoke-%016llx", before, path,
                  (unsigned long long)job->random) >= (int)sizeof temporary)
         return -ENAMETOOLONG;
-    number = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-                  old != NULL ? S_IRUSR | S_IWUSR : job->mode);
+    number = YK_FALLIBLE(EMFILE, open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                                      old != NULL ? S_IRUSR | S_IWUSR : job->mode));
     if (number < 0)
         return -errno;
-    rc = old != NULL && fchmod(number, old->st_mode & 07777) < 0 ? -errno : 0;
+    rc = old != NULL && YK_FALLIBLE(EPERM, fchmod(number, old->st_mode & 07777)) < 0 ? -errno : 0;
     if (rc == 0)
         rc = write_and_sync(number, job->data, job->size);
-    if (close(number) < 0 && rc == 0)
+    if ((close(number) < 0 || yk_fault(EIO)) && rc == 0)
         rc = -errno;
-    if (rc == 0 && rename(temporary, path) < 0)
+    if (rc == 0 && YK_FALLIBLE(EIO, rename(temporary, path)) < 0)
         rc = -errno;
     if (rc < 0) {
         (void)unlink(temporary);
@@ -603,9 +607,10 @@ static int replace_run(struct change *job)
     char resolved[PATH_MAX];
     struct stat old;
 
-    if (lstat(job->path, &old) < 0)
+    if (YK_FALLIBLE(EIO, lstat(job->path, &old)) < 0)
         return errno == ENOENT ? replace_at(job, job->path, NULL) : -errno;
-    if (realpath(job->path, resolved) == NULL || stat(resolved, &old) < 0)
+    if (yk_fault(ENOMEM) || realpath(job->path, resolved) == NULL ||
+        YK_FALLIBLE(EIO, stat(resolved, &old)) < 0)
         return -errno;
     if (S_ISDIR(old.st_mode))
         return -EISDIR;

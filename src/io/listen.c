@@ -23,6 +23,7 @@
 #include <yoke/task.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "io/address.h"
@@ -32,33 +33,49 @@ static const struct yoke_listen_opts defaults;
 
 /* --- Unix paths ------------------------------------------------------------------------------- */
 
-/* Locks the directory of a path. A descriptor, -1 if it can't be locked; YOKE_CANCELLED. */
-static int lock_directory(const char *path)
+/*
+ * Waits for the lock on a directory, for as long as somebody else may be about to listen there.
+ * 1: locked; 0: it can't be; negative: raised.
+ */
+static int lock(int number)
 {
-    char directory[PATH_MAX];
-    const char *slash = strrchr(path, '/');
     int64_t nap = YK_SOCKET_RETRY_NS;
-    int number;
 
-    snprintf(directory, sizeof directory, "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
-             slash == NULL ? "." : path);
-    number = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (number < 0)
-        return -1;
-    while (flock(number, LOCK_EX | LOCK_NB) < 0) {
+    while (YK_FALLIBLE(ENOLCK, flock(number, LOCK_EX | LOCK_NB)) < 0) {
         int rc;
 
         if (errno == EINTR)
             continue;
         /* Somebody else's lock, on a directory that we don't own, must not hold us up for ever. */
-        rc = errno == EWOULDBLOCK && nap < YK_SOCKET_RETRY_MAX_NS ? yoke_sleep(nap) : -1;
-        if (rc < 0) {
-            close(number);
+        if (errno != EWOULDBLOCK || nap >= YK_SOCKET_RETRY_MAX_NS)
+            return 0;
+        rc = yoke_sleep(nap);
+        if (rc < 0)
             return rc;
-        }
         nap *= 2;
     }
-    return number;
+    return 1;
+}
+
+/* Locks the directory of a path: *ret_lock is its descriptor, or -1. 0, or negative: raised. */
+static int lock_directory(const char *path, int *ret_lock)
+{
+    char directory[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    int number, rc;
+
+    *ret_lock = -1;
+    snprintf(directory, sizeof directory, "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
+             slash == NULL ? "." : path);
+    number = YK_FALLIBLE(EMFILE, open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (number < 0)
+        return 0;
+    rc = lock(number);
+    if (rc > 0)
+        *ret_lock = number;
+    else
+        close(number);
+    return rc < 0 ? rc : 0;
 }
 
 /* Whether a socket is there that nobody listens at. */
@@ -70,17 +87,19 @@ static bool is_leftover(const struct yoke_address *address, int type)
 
     if (lstat(yk_address_path(address), &status) < 0 || !S_ISSOCK(status.st_mode))
         return false;
-    number = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    number = YK_FALLIBLE(EMFILE, socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (number < 0)
         return false;
-    refused = connect(number, &address->as.sockaddr, address->size) < 0 && errno == ECONNREFUSED;
+    refused = YK_FALLIBLE(EAGAIN, connect(number, &address->as.sockaddr, address->size)) < 0 &&
+              errno == ECONNREFUSED;
     close(number);
     return refused;
 }
 
 static int bind_to(int number, const struct yoke_address *address)
 {
-    return bind(number, &address->as.sockaddr, address->size) < 0 ? -errno : 0;
+    return YK_FALLIBLE(EADDRINUSE, bind(number, &address->as.sockaddr, address->size)) < 0 ? -errno
+                                                                                           : 0;
 }
 
 static int bind_path(int number, const struct yoke_address *address, int type,
@@ -90,12 +109,12 @@ static int bind_path(int number, const struct yoke_address *address, int type,
     int rc;
 
     /* The mode that the path gets when it is made: no moment at which it is open to more. */
-    if (opts->mode != 0 && fchmod(number, opts->mode) < 0)
+    if (opts->mode != 0 && YK_FALLIBLE(EPERM, fchmod(number, opts->mode)) < 0)
         return -errno;
     rc = bind_to(number, address);
     if (rc == -EADDRINUSE && locked && is_leftover(address, type) && unlink(path) == 0)
         rc = bind_to(number, address);
-    if (rc == 0 && opts->mode != 0 && chmod(path, opts->mode) < 0)
+    if (rc == 0 && opts->mode != 0 && YK_FALLIBLE(EPERM, chmod(path, opts->mode)) < 0)
         rc = -errno;
     return rc;
 }
@@ -126,7 +145,8 @@ void yk_bound_remove(const struct yoke_address *address, const struct yk_bound *
 
 static int set(int number, int level, int name, int value)
 {
-    return setsockopt(number, level, name, &value, sizeof value) < 0 ? -errno : 0;
+    return YK_FALLIBLE(ENOMEM, setsockopt(number, level, name, &value, sizeof value)) < 0 ? -errno
+                                                                                          : 0;
 }
 
 static int bind_options(int number, const struct yoke_address *address, int type, bool v6_only,
@@ -146,32 +166,42 @@ static int bind_options(int number, const struct yoke_address *address, int type
     return rc;
 }
 
+/* Binds to a path, under the lock of its directory. 0; -errno; *ret_raised if it is in flight. */
+static int lock_and_bind(int number, const struct yoke_address *address, int type,
+                         const struct yoke_listen_opts *opts, int *ret_lock, bool *ret_raised)
+{
+    int rc = lock_directory(yk_address_path(address), ret_lock);
+
+    *ret_raised = rc < 0;
+    return rc < 0 ? rc : bind_path(number, address, type, opts, *ret_lock >= 0);
+}
+
 /* A bound socket that listens, if it is a stream socket. The descriptor; negative: raised. */
 static int bind_one(const struct yoke_address *address, int type, bool v6_only,
                     const struct yoke_listen_opts *opts)
 {
-    const char *path = yk_address_path(address);
+    const char *call = type == SOCK_STREAM ? "listen at" : "bind";
     int backlog = opts->backlog == 0 ? YK_LISTEN_BACKLOG : opts->backlog;
+    bool raised = false;
     int lock = -1;
     int number, rc;
 
-    number = socket(yoke_address_family(address), type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    number = YK_FALLIBLE(EMFILE, socket(yoke_address_family(address),
+                                        type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (number < 0)
         return yk_net_failed("socket for", address, -errno);
     rc = bind_options(number, address, type, v6_only, opts);
-    if (rc == 0 && path != NULL) {
-        lock = lock_directory(path);
-        rc = lock == YOKE_CANCELLED ? lock : bind_path(number, address, type, opts, lock >= 0);
-    } else if (rc == 0) {
+    if (rc == 0 && yk_address_path(address) != NULL)
+        rc = lock_and_bind(number, address, type, opts, &lock, &raised);
+    else if (rc == 0)
         rc = bind_to(number, address);
-    }
-    if (rc == 0 && type == SOCK_STREAM && listen(number, backlog) < 0)
+    if (rc == 0 && type == SOCK_STREAM && YK_FALLIBLE(EADDRINUSE, listen(number, backlog)) < 0)
         rc = -errno;
     if (lock >= 0)
         close(lock);
     if (rc < 0) {
         close(number);
-        return rc < -4095 ? rc : yk_net_failed("listen at", address, rc);
+        return raised ? rc : yk_net_failed(call, address, rc);
     }
     return number;
 }
@@ -237,11 +267,22 @@ struct yoke_listener {
     struct yoke_socket_opts socket;
 };
 
+/* The address with the port that it got. 0 or -errno. */
+static int name_listener(struct yoke_listener *listener, int number)
+{
+    struct yoke_address named = {.size = sizeof named.as.storage};
+
+    if (YK_FALLIBLE(ENOBUFS, getsockname(number, &named.as.sockaddr, &named.size)) < 0)
+        return -errno;
+    if (yk_address_path(&named) == NULL)
+        listener->address = named;
+    return 0;
+}
+
 int yoke_listen(const char *place, const struct yoke_listen_opts *opts,
                 struct yoke_listener **ret_listener)
 {
     struct yoke_listener *listener;
-    struct yoke_address named = {.size = sizeof named.as.storage};
     int number;
     int rc = yk_check_cancelled(yk_task_self("yoke_listen"));
 
@@ -258,12 +299,11 @@ int yoke_listen(const char *place, const struct yoke_listen_opts *opts,
         return number;
     }
     yk_bound_remember(&listener->address, &listener->bound);
-    if (getsockname(number, &named.as.sockaddr, &named.size) == 0 &&
-        yk_address_path(&named) == NULL)
-        listener->address = named; /* with the port that it got */
     listener->refs = 1;
     listener->socket = opts->socket;
-    rc = yk_fd_init(&listener->fd, number);
+    rc = name_listener(listener, number);
+    if (rc == 0)
+        rc = yk_fd_init(&listener->fd, number);
     if (rc < 0) {
         rc = yk_net_failed("listen at", &listener->address, rc);
         yk_bound_remove(&listener->address, &listener->bound);
@@ -344,8 +384,8 @@ static int accept_one(struct yoke_listener *listener, struct yoke_address *peer,
         if (listener->closed)
             return yoke_raise("yoke.Closed", YOKE_ECLOSED, "accept: the listener was closed");
         peer->size = sizeof peer->as.storage;
-        number = accept4(listener->fd.watch.fd, &peer->as.sockaddr, &peer->size,
-                         SOCK_CLOEXEC | SOCK_NONBLOCK);
+        number = YK_FALLIBLE(EMFILE, accept4(listener->fd.watch.fd, &peer->as.sockaddr, &peer->size,
+                                             SOCK_CLOEXEC | SOCK_NONBLOCK));
         if (number >= 0)
             return number;
         if (errno == EAGAIN) {

@@ -61,6 +61,14 @@ static int write_once(void *arg)
     return rc == YOKE_CANCELLED ? rc : 0;
 }
 
+/* Opens a nursery with one user, who has got as far as it can. */
+static void begin(struct yoke_nursery *nursery, yoke_task_fn fn, struct user *user)
+{
+    yk_check_int(yoke_nursery_open(nursery, NULL), 0);
+    yk_check_int(yoke_spawn(nursery, fn, user), 0);
+    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+}
+
 YK_SIM_TEST(what_one_end_writes_the_other_reads)
 {
     struct pair pair;
@@ -108,9 +116,7 @@ YK_SIM_TEST(a_reader_waits_for_the_first_byte_and_for_no_more)
 
     pair_open(&pair, 0, false);
     reader.conn = pair.b;
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    yk_check_int(yoke_spawn(&nursery, read_once, &reader), 0);
-    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+    begin(&nursery, read_once, &reader);
     yk_check_int(reader.rc, 99);
     yk_check_int(yoke_conn_write_all(pair.a, "x", 1, NULL), 0);
     yk_check_int(yoke_nursery_close(&nursery, 0), 0);
@@ -128,9 +134,7 @@ YK_SIM_TEST(a_writer_waits_for_room_and_a_cancelled_one_says_how_much_went_out)
 
     pair_open(&pair, 16, false);
     writer.conn = pair.a;
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    yk_check_int(yoke_spawn(&nursery, write_once, &writer), 0);
-    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+    begin(&nursery, write_once, &writer);
     yk_check_int(yoke_conn_read(pair.b, room, 10), 10);
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
     yoke_scope_cancel(yoke_nursery_scope(&nursery), "enough");
@@ -221,9 +225,7 @@ YK_SIM_TEST(the_last_unref_under_a_waiter_wakes_it_with_closed)
 
     pair_open(&pair, 16, false);
     reader.conn = pair.a;
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    yk_check_int(yoke_spawn(&nursery, read_once, &reader), 0);
-    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+    begin(&nursery, read_once, &reader);
     pair_close(&pair);
     yk_check_int(yoke_nursery_close(&nursery, 0), 0);
     yk_check_int(reader.rc, YOKE_ECLOSED);

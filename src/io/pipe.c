@@ -1,70 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Pipes, terminals and other descriptors that the poller knows and that are no sockets; and
- * pairs.
- *
- * Writing to a pipe that nobody reads raises SIGPIPE, which a library must neither let loose nor
- * ignore for the whole process. New kernels can be told (RWF_NOSIGNAL, 6.18); on others the signal
- * is blocked in this thread during the write and taken out if it came. SIGPIPE of a write is sent
- * to the thread that writes, so nobody else's is swallowed but one that was pending before, which
- * is left.
+/* Pipes, terminals and other descriptors that the poller knows and that are no sockets; and pairs.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 #include <yoke/error.h>
 #include <yoke/pipe.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/memory.h"
 #include "io/conn.h"
-#include "io/vector.h"
-
-static ssize_t write_blocking_sigpipe(int number, const void *data, size_t size)
-{
-    const struct timespec now = {0, 0};
-    sigset_t pipe_only, before, pending;
-    bool was_pending;
-    ssize_t n;
-
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    sigpending(&pending);
-    was_pending = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
-    n = write(number, data, size);
-    if (n < 0)
-        n = -errno;
-    if (n == -EPIPE && !was_pending)
-        while (sigtimedwait(&pipe_only, NULL, &now) < 0 && errno == EINTR)
-            continue;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return n;
-}
-
-/* As write, but -errno, and never a SIGPIPE. */
-static ssize_t write_quietly(int number, const void *data, size_t size)
-{
-    static _Thread_local bool no_flag;
-    struct iovec bytes = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
-    ssize_t n;
-
-    if (no_flag)
-        return write_blocking_sigpipe(number, data, size);
-    n = yk_pwritev2(number, &bytes, 1, -1, RWF_NOSIGNAL);
-    if (n < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS)) {
-        no_flag = true;
-        return write_blocking_sigpipe(number, data, size);
-    }
-    return n < 0 ? -errno : n;
-}
+#include "io/quiet.h"
 
 static ssize_t pipe_read(struct yoke_conn *conn, void *buffer, size_t size)
 {
@@ -81,7 +32,7 @@ static ssize_t pipe_write(struct yoke_conn *conn, const void *data, size_t size)
     ssize_t n;
 
     do
-        n = write_quietly(conn->fd.watch.fd, data, size);
+        n = yk_write_quietly(conn->fd.watch.fd, data, size);
     while (n == -EINTR);
     return n;
 }
@@ -162,7 +113,7 @@ int yoke_pipe(struct yoke_conn **ret_reader, struct yoke_conn **ret_writer)
     int fds[2];
 
     yk_task_self("yoke_pipe");
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (YK_FALLIBLE(EMFILE, pipe2(fds, O_CLOEXEC | O_NONBLOCK)) < 0)
         return yoke_raise("yoke.Io", errno, "pipe: %s", strerror(errno));
     return pair_of(fds, false, "pipe", ret_reader, ret_writer);
 }
@@ -172,7 +123,8 @@ int yoke_socket_pair(struct yoke_conn **ret_a, struct yoke_conn **ret_b)
     int fds[2];
 
     yk_task_self("yoke_socket_pair");
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+    if (YK_FALLIBLE(EMFILE,
+                    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)) < 0)
         return yoke_raise("yoke.Io", errno, "socketpair: %s", strerror(errno));
     return pair_of(fds, true, "socketpair", ret_a, ret_b);
 }

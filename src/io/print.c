@@ -16,6 +16,7 @@
 #include <yoke/io.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/memory.h"
 #include "task/task.h"
 
@@ -94,7 +95,7 @@ static int write_text(void *arg)
     size_t done = 0;
 
     while (done < text->n) {
-        ssize_t n = write(text->fd, text->bytes + done, text->n - done);
+        ssize_t n = YK_FALLIBLE(EIO, write(text->fd, text->bytes + done, text->n - done));
 
         if (n >= 0)
             done += (size_t)n;

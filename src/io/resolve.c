@@ -14,6 +14,7 @@
 #include <yoke/io.h>
 #include <yoke/net.h>
 
+#include "base/faults.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "io/address.h"
@@ -32,7 +33,8 @@ static int lookup_run(void *arg)
 {
     struct lookup *job = arg;
 
-    job->code = getaddrinfo(job->host, job->service, &job->hints, &job->found);
+    job->code = yk_fault(EMFILE) ? EAI_SYSTEM
+                                 : getaddrinfo(job->host, job->service, &job->hints, &job->found);
     job->error = errno;
     return 0;
 }

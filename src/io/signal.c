@@ -20,6 +20,7 @@
 #include <yoke/io.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/memory.h"
 #include "io/fd.h"
 
@@ -172,7 +173,7 @@ static int source_of(struct yoke_runtime *runtime, struct signal_source **ret_so
     int rc;
 
     if (source == NULL) {
-        if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+        if (YK_FALLIBLE(EMFILE, pipe2(fds, O_CLOEXEC | O_NONBLOCK)) < 0)
             return -errno;
         source = yk_calloc(1, sizeof *source);
         rc = source == NULL ? -ENOMEM : 0;
@@ -211,7 +212,7 @@ static int claim(struct signal_source *source, int number)
         action.sa_flags = SA_SIGINFO | SA_RESTART;
         sigemptyset(&action.sa_mask);
         atomic_store(&registration->write_fd, source->write_fd);
-        if (sigaction(number, &action, &registration->before) < 0) {
+        if (YK_FALLIBLE(EINVAL, sigaction(number, &action, &registration->before)) < 0) {
             atomic_store(&registration->write_fd, 0);
             return -errno;
         }

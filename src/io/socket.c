@@ -17,6 +17,7 @@
 #include <yoke/task.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "io/listen.h"
@@ -133,7 +134,8 @@ static int option(int number, int name)
     int value = 0;
     socklen_t size = sizeof value;
 
-    return getsockopt(number, SOL_SOCKET, name, &value, &size) < 0 ? -errno : value;
+    return YK_FALLIBLE(ENOBUFS, getsockopt(number, SOL_SOCKET, name, &value, &size)) < 0 ? -errno
+                                                                                         : value;
 }
 
 int yk_conn_socket(int number, const struct yoke_address *peer, struct yoke_conn **ret)
@@ -177,7 +179,8 @@ int yk_conn_bound(int number, const struct yoke_address *local, struct yoke_conn
 
 static int set(int number, int level, int name, int value)
 {
-    return setsockopt(number, level, name, &value, sizeof value) < 0 ? -errno : 0;
+    return YK_FALLIBLE(ENOMEM, setsockopt(number, level, name, &value, sizeof value)) < 0 ? -errno
+                                                                                          : 0;
 }
 
 int yk_socket_options(int number, int family, int type, const struct yoke_socket_opts *opts)
@@ -258,7 +261,8 @@ int yoke_conn_credentials(struct yoke_conn *conn, struct yoke_credentials *ret)
         return rc;
     if (self_of(conn)->family != AF_UNIX)
         return yk_conn_failed(conn, "credentials", -EOPNOTSUPP);
-    if (getsockopt(conn->fd.watch.fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+    if (YK_FALLIBLE(ENOBUFS, getsockopt(conn->fd.watch.fd, SOL_SOCKET, SO_PEERCRED, &credentials,
+                                        &size)) < 0)
         return yk_conn_failed(conn, "credentials", -errno);
     ret->pid = credentials.pid;
     ret->uid = credentials.uid;
@@ -335,7 +339,7 @@ static ssize_t receive_message(struct yoke_conn *conn, struct msghdr *message, i
         int rc;
 
         *message = blank;
-        n = recvmsg(conn->fd.watch.fd, message, flags);
+        n = YK_FALLIBLE(ENOMEM, recvmsg(conn->fd.watch.fd, message, flags));
         if (n >= 0)
             return n;
         if (errno == EINTR)
@@ -413,7 +417,7 @@ static ssize_t send_first(struct yoke_conn *conn, const void *data, size_t size,
         memcpy(CMSG_DATA(&control.header), fds, n * sizeof *fds);
     }
     do
-        sent = sendmsg(conn->fd.watch.fd, &message, MSG_NOSIGNAL);
+        sent = YK_FALLIBLE(ENOBUFS, sendmsg(conn->fd.watch.fd, &message, MSG_NOSIGNAL));
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : sent;
 }

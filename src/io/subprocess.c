@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "io/ladder.h"
@@ -75,17 +76,18 @@ static int make_pipe(struct yk_subprocess *self, struct stdio_plan *plan, int as
     int ours = as == YK_STDIN ? 1 : 0;
     int fds[2];
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    if (YK_FALLIBLE(EMFILE, pipe2(fds, O_CLOEXEC)) < 0)
         return -errno;
     self->pipes[as] = fds[ours];
     plan->child_ends[as] = fds[1 - ours];
     add_fd(plan, plan->child_ends[as], as);
-    return fcntl(fds[ours], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+    return YK_FALLIBLE(EPERM, fcntl(fds[ours], F_SETFL, O_NONBLOCK)) < 0 ? -errno : 0;
 }
 
 static int make_null(struct stdio_plan *plan, int as)
 {
-    int fd = open("/dev/null", (as == YK_STDIN ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+    int fd =
+        YK_FALLIBLE(EMFILE, open("/dev/null", (as == YK_STDIN ? O_RDONLY : O_WRONLY) | O_CLOEXEC));
 
     if (fd < 0)
         return -errno;

@@ -4,7 +4,7 @@
  * must live until they are ended spin, or read a pipe that nobody writes. Each test ends with no
  * process, descriptor or error left (realrun.h).
  */
-#include "../tests/support/realrun.h"
+#include "io/subprocess_support.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,32 +26,6 @@
 #include <yoke/subprocess.h>
 
 #include "base/memory.h"
-
-#define ARGV(...) ((const char *[]){__VA_ARGS__, NULL})
-#define SH(text)  ARGV("sh", "-c", text)
-#define CAPTURE                                                                                    \
-    {                                                                                              \
-        .kind = YOKE_STDIO_CAPTURE                                                                 \
-    }
-#define OPTS(...) (&(struct yoke_process_opts){__VA_ARGS__})
-
-/* Catches what is in flight and compares the start of its message up to "(pid", and its end. */
-static void expect_error(int rc, int code, const char *type, const char *start, const char *end)
-{
-    struct yoke_error *error = yoke_catch();
-    const char *message;
-
-    yk_check_int(rc, code);
-    yk_check(error != NULL);
-    if (error == NULL)
-        return;
-    message = yoke_error_message(error);
-    yk_check_text(yoke_error_type(error), type);
-    if (strncmp(message, start, strlen(start)) != 0 || strstr(message, end) == NULL)
-        yk_check_failed(__FILE__, __LINE__, "the message is \"%s\", not \"%s...%s\"", message,
-                        start, end);
-    yoke_error_unref(error);
-}
 
 struct collected {
     char text[256];

@@ -3,7 +3,7 @@
  * Subprocesses, with real ones: the shell and what every system has. Each test ends with no
  * process, descriptor or error left (realrun.h).
  */
-#include "../tests/support/realrun.h"
+#include "io/subprocess_support.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,14 +25,6 @@
 #include <yoke/subprocess.h>
 
 #include "base/memory.h"
-
-#define ARGV(...) ((const char *[]){__VA_ARGS__, NULL})
-#define SH(text)  ARGV("sh", "-c", text)
-#define CAPTURE                                                                                    \
-    {                                                                                              \
-        .kind = YOKE_STDIO_CAPTURE                                                                 \
-    }
-#define OPTS(...) (&(struct yoke_process_opts){__VA_ARGS__})
 
 /* Runs it with its output captured, and compares that. */
 static void expect_output_at(int line, const char *const *argv,
@@ -59,24 +51,6 @@ static void expect_output_at(int line, const char *const *argv,
     yoke_process_result_fini(&result);
 }
 #define expect_output(argv, opts, expected) expect_output_at(__LINE__, (argv), (opts), (expected))
-
-/* Catches what is in flight and compares the start of its message up to "(pid", and its end. */
-static void expect_error(int rc, int code, const char *type, const char *start, const char *end)
-{
-    struct yoke_error *error = yoke_catch();
-    const char *message;
-
-    yk_check_int(rc, code);
-    yk_check(error != NULL);
-    if (error == NULL)
-        return;
-    message = yoke_error_message(error);
-    yk_check_text(yoke_error_type(error), type);
-    if (strncmp(message, start, strlen(start)) != 0 || strstr(message, end) == NULL)
-        yk_check_failed(__FILE__, __LINE__, "the message is \"%s\", not \"%s...%s\"", message,
-                        start, end);
-    yoke_error_unref(error);
-}
 
 YK_REAL_TEST(output_of_a_program_is_captured)
 {

@@ -24,6 +24,7 @@
 #include <yoke/limiter.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/memory.h"
 #include "io/handle.h"
 
@@ -40,6 +41,7 @@ struct job {
     void *arg;
     bool abandon;
     void (*abandoned)(void *arg);
+    struct yk_faults *faults; /* of the thread that called; owned until it is begun */
     int rc;
     struct yoke_error *error;
 };
@@ -85,6 +87,7 @@ static void pool_unref(struct pool *pool)
 static void job_free(struct job *job)
 {
     yoke_cause_unref(job->cause);
+    yk_faults_unref(job->faults);
     free(job);
 }
 
@@ -142,7 +145,10 @@ static void *work(void *arg)
 
     while ((job = next_job(worker)) != NULL) {
         job_of_thread = job;
+        yk_faults_adopt(job->faults);
+        job->faults = NULL;
         job->rc = job->fn(job->arg);
+        yk_faults_adopt(NULL);
         job_of_thread = NULL;
         job->error = yk_flight_take(yk_locus());
         if (!hand_back(worker, job)) {
@@ -228,7 +234,7 @@ static int add_worker(struct pool *pool)
         worker->pool = pool;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        rc = pthread_create(&worker->thread, NULL, work, worker);
+        rc = yk_fault(EAGAIN) ? errno : pthread_create(&worker->thread, NULL, work, worker);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     if (rc == 0) {
@@ -341,6 +347,7 @@ static struct job *job_new(struct yk_task *task, int (*fn)(void *arg), void *arg
     job->task = task;
     job->fn = fn;
     job->arg = arg;
+    job->faults = yk_faults_share();
     job->abandon = opts != NULL && opts->abandon;
     job->abandoned = job->abandon ? opts->abandoned : NULL;
     return job;
@@ -375,7 +382,7 @@ int yoke_thread_run(int (*fn)(void *arg), void *arg, const struct yoke_thread_op
     int rc;
 
     if (job == NULL)
-        return raise_none(-ENOMEM);
+        return yoke_raise("yoke.Thread", ENOMEM, "no memory for a call in a worker thread");
     rc = yoke_limiter_acquire(limiter != NULL ? limiter : &job->pool->limiter, &job->token, job);
     if (rc < 0) {
         drop(job);

@@ -123,6 +123,12 @@ static ssize_t write_once(struct yk_link *link)
     return n;
 }
 
+void yk_link_break(struct yk_link *link, int error)
+{
+    fail(link, error);
+    link->ops->end(link);
+}
+
 /* Writes what the transport takes. */
 static void write_some(struct yk_link *link)
 {

@@ -28,6 +28,7 @@ struct yk_link_ops {
     ssize_t (*send_fd)(struct yk_link *link, const void *data, size_t size, int fd);
     ssize_t (*receive_fd)(struct yk_link *link, void *data, size_t size, int *ret_fd);
     bool (*may_share)(struct yk_link *link); /* whether the peer is one to share memory with */
+    void (*end)(struct yk_link *link); /* both directions, seen on both sides; it stays open */
 };
 
 extern const struct yk_link_ops yk_link_unix;
@@ -76,6 +77,12 @@ void yk_link_fini(struct yk_link *link); /* nobody may be inside any of its call
  * link has failed (nothing raised); -ENOMEM, -EMSGSIZE, -EINVAL with an error raised: not queued.
  */
 int yk_link_send(struct yk_link *link, const struct yk_message *message);
+
+/*
+ * Ends a link over which something that the peer waits for can't be sent: both sides are told of
+ * its end instead. The reader here returns 0.
+ */
+void yk_link_break(struct yk_link *link, int error);
 
 /* Waits until the queue is short enough for another value. 0, YOKE_CANCELLED, or -EPIPE (not
  * raised). */

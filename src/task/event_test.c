@@ -64,20 +64,31 @@ YK_SIM_TEST(setting_an_event_wakes_all_who_wait_and_never_blocks)
     return 0;
 }
 
-YK_SIM_TEST_IN_ORDER(waiters_wake_in_the_order_in_which_they_came)
-{
+/* All wait for one event. */
+struct crowd {
     struct yoke_nursery nursery;
     struct waiter waiters[WAITERS];
     struct yoke_event event;
-    int next = 0;
+    int next;
+};
 
-    yoke_event_init(&event);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    spawn_waiters(&nursery, &event, waiters, &next);
-    yoke_event_set(&event);
-    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
+static void crowd_open(struct crowd *crowd)
+{
+    crowd->next = 0;
+    yoke_event_init(&crowd->event);
+    yk_check_int(yoke_nursery_open(&crowd->nursery, NULL), 0);
+    spawn_waiters(&crowd->nursery, &crowd->event, crowd->waiters, &crowd->next);
+}
+
+YK_SIM_TEST_IN_ORDER(waiters_wake_in_the_order_in_which_they_came)
+{
+    struct crowd crowd;
+
+    crowd_open(&crowd);
+    yoke_event_set(&crowd.event);
+    yk_check_int(yoke_nursery_close(&crowd.nursery, 0), 0);
     for (int i = 0; i < WAITERS; i++)
-        yk_check_int(waiters[i].place, i);
+        yk_check_int(crowd.waiters[i].place, i);
     return 0;
 }
 
@@ -120,37 +131,27 @@ YK_SIM_TEST(a_cancelled_waiter_leaves_the_others_waiting)
 
 YK_SIM_TEST(a_waiter_that_was_woken_is_not_cancelled_any_more)
 {
-    struct yoke_nursery nursery;
-    struct waiter waiters[WAITERS];
-    struct yoke_event event;
-    int next = 0;
+    struct crowd crowd;
 
-    yoke_event_init(&event);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    spawn_waiters(&nursery, &event, waiters, &next);
-    yoke_event_set(&event);
-    yoke_scope_cancel(yoke_nursery_scope(&nursery), NULL);
-    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
+    crowd_open(&crowd);
+    yoke_event_set(&crowd.event);
+    yoke_scope_cancel(yoke_nursery_scope(&crowd.nursery), NULL);
+    yk_check_int(yoke_nursery_close(&crowd.nursery, 0), 0);
     for (int i = 0; i < WAITERS; i++)
-        yk_check_int(waiters[i].rc, 0);
+        yk_check_int(crowd.waiters[i].rc, 0);
     return 0;
 }
 
 YK_SIM_TEST(a_waiter_that_was_cancelled_is_not_woken_by_the_event_any_more)
 {
-    struct yoke_nursery nursery;
-    struct waiter waiters[WAITERS];
-    struct yoke_event event;
-    int next = 0;
+    struct crowd crowd;
 
-    yoke_event_init(&event);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    spawn_waiters(&nursery, &event, waiters, &next);
-    yoke_scope_cancel(yoke_nursery_scope(&nursery), NULL);
-    yoke_event_set(&event);
-    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
+    crowd_open(&crowd);
+    yoke_scope_cancel(yoke_nursery_scope(&crowd.nursery), NULL);
+    yoke_event_set(&crowd.event);
+    yk_check_int(yoke_nursery_close(&crowd.nursery, 0), 0);
     for (int i = 0; i < WAITERS; i++)
-        yk_check_int(waiters[i].rc, YOKE_CANCELLED);
+        yk_check_int(crowd.waiters[i].rc, YOKE_CANCELLED);
     return 0;
 }
 

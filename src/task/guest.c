@@ -20,6 +20,7 @@
 #include <yoke/guest.h>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/memory.h"
 #include "task/task.h"
 
@@ -73,7 +74,8 @@ static int open_timer(struct yoke_guest *guest, struct yoke_host *host)
 
     guest->armed_ns = YOKE_NEVER;
     guest->timer.ready = timer_ready;
-    guest->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    guest->timer.fd =
+        YK_FALLIBLE(EMFILE, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     /* tidy-allow errno: of the call before it; no task runs. */
     rc = guest->timer.fd < 0 ? -errno : host->ops->watch_add(host, &guest->timer);
     if (rc == 0)

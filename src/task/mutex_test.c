@@ -258,96 +258,92 @@ YK_SIM_TEST(the_mutex_of_a_failing_handover_names_the_last_owner)
     return 0;
 }
 
-YK_SIM_TEST(notified_tasks_come_in_order_and_each_holds_the_mutex)
-{
+/* All wait for one condition. */
+struct crowd {
     struct locker lockers[TASKS];
     struct yoke_condition condition;
     struct yoke_nursery nursery;
     struct yoke_mutex mutex;
     int next;
+};
 
-    yoke_mutex_init(&mutex);
-    yoke_condition_init(&condition, &mutex);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    spawn_lockers(&nursery, &mutex, &condition, lockers, &next);
-    yk_check_int(yoke_condition_waiting(&condition), TASKS);
-    yk_check_int(yoke_mutex_owner(&mutex), 0);
-    yk_check_int(yoke_mutex_lock(&mutex), 0);
-    yk_check_int(yoke_condition_notify(&condition, 1), 1);
-    yk_check_int(yoke_condition_notify(&condition, 2), 2);
-    yk_check_int(yoke_condition_waiting(&condition), TASKS - 3);
-    yk_check_int(yoke_mutex_waiting(&mutex), 3);
+static void crowd_open(struct crowd *crowd)
+{
+    yoke_mutex_init(&crowd->mutex);
+    yoke_condition_init(&crowd->condition, &crowd->mutex);
+    yk_check_int(yoke_nursery_open(&crowd->nursery, NULL), 0);
+    spawn_lockers(&crowd->nursery, &crowd->mutex, &crowd->condition, crowd->lockers, &crowd->next);
+}
+
+YK_SIM_TEST(notified_tasks_come_in_order_and_each_holds_the_mutex)
+{
+    struct crowd crowd;
+
+    crowd_open(&crowd);
+    yk_check_int(yoke_condition_waiting(&crowd.condition), TASKS);
+    yk_check_int(yoke_mutex_owner(&crowd.mutex), 0);
+    yk_check_int(yoke_mutex_lock(&crowd.mutex), 0);
+    yk_check_int(yoke_condition_notify(&crowd.condition, 1), 1);
+    yk_check_int(yoke_condition_notify(&crowd.condition, 2), 2);
+    yk_check_int(yoke_condition_waiting(&crowd.condition), TASKS - 3);
+    yk_check_int(yoke_mutex_waiting(&crowd.mutex), 3);
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
-    yk_check_int(next, 0); /* the mutex is held: nobody has come yet */
-    yoke_mutex_unlock(&mutex);
+    yk_check_int(crowd.next, 0); /* the crowd.mutex is held: nobody has come yet */
+    yoke_mutex_unlock(&crowd.mutex);
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
-    yk_check_int(next, 3);
-    yk_check_int(yoke_mutex_lock(&mutex), 0);
-    yk_check_int(yoke_condition_notify(&condition, YOKE_ALL), TASKS - 3);
-    yk_check_int(yoke_condition_notify(&condition, YOKE_ALL), 0);
-    yoke_mutex_unlock(&mutex);
-    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
+    yk_check_int(crowd.next, 3);
+    yk_check_int(yoke_mutex_lock(&crowd.mutex), 0);
+    yk_check_int(yoke_condition_notify(&crowd.condition, YOKE_ALL), TASKS - 3);
+    yk_check_int(yoke_condition_notify(&crowd.condition, YOKE_ALL), 0);
+    yoke_mutex_unlock(&crowd.mutex);
+    yk_check_int(yoke_nursery_close(&crowd.nursery, 0), 0);
     for (int i = 0; i < TASKS; i++) {
-        yk_check_int(lockers[i].rc, 0);
-        yk_check_int(lockers[i].place, i);
+        yk_check_int(crowd.lockers[i].rc, 0);
+        yk_check_int(crowd.lockers[i].place, i);
     }
-    yoke_condition_fini(&condition);
+    yoke_condition_fini(&crowd.condition);
     return 0;
 }
 
 YK_SIM_TEST(a_wait_that_is_cancelled_holds_the_mutex_again)
 {
-    struct locker lockers[TASKS];
-    struct yoke_condition condition;
-    struct yoke_nursery nursery;
-    struct yoke_mutex mutex;
-    int next;
+    struct crowd crowd;
 
-    yoke_mutex_init(&mutex);
-    yoke_condition_init(&condition, &mutex);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    spawn_lockers(&nursery, &mutex, &condition, lockers, &next);
-    yk_check_int(yoke_mutex_lock(&mutex), 0);
-    yoke_scope_cancel(&lockers[0].scope, NULL);
-    yk_check_int(yoke_condition_waiting(&condition), TASKS - 1);
+    crowd_open(&crowd);
+    yk_check_int(yoke_mutex_lock(&crowd.mutex), 0);
+    yoke_scope_cancel(&crowd.lockers[0].scope, NULL);
+    yk_check_int(yoke_condition_waiting(&crowd.condition), TASKS - 1);
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
-    yk_check_int(next, 0); /* it waits for the mutex, cancelled as it is */
-    yk_check_int(yoke_mutex_waiting(&mutex), 1);
-    yoke_mutex_unlock(&mutex);
+    yk_check_int(crowd.next, 0); /* it waits for the crowd.mutex, cancelled as it is */
+    yk_check_int(yoke_mutex_waiting(&crowd.mutex), 1);
+    yoke_mutex_unlock(&crowd.mutex);
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
-    yk_check_int(lockers[0].place, 0); /* and unlocked it, which it could not have without */
-    yk_check_int(lockers[0].rc, YOKE_CANCELLED);
-    yk_check_int(yoke_mutex_lock(&mutex), 0);
-    yk_check_int(yoke_condition_notify(&condition, YOKE_ALL), TASKS - 1);
-    yoke_mutex_unlock(&mutex);
-    return yoke_nursery_close(&nursery, 0);
+    yk_check_int(crowd.lockers[0].place, 0); /* and unlocked it, which it could not have without */
+    yk_check_int(crowd.lockers[0].rc, YOKE_CANCELLED);
+    yk_check_int(yoke_mutex_lock(&crowd.mutex), 0);
+    yk_check_int(yoke_condition_notify(&crowd.condition, YOKE_ALL), TASKS - 1);
+    yoke_mutex_unlock(&crowd.mutex);
+    return yoke_nursery_close(&crowd.nursery, 0);
 }
 
 YK_SIM_TEST(no_notification_is_lost_to_a_task_that_is_cancelled)
 {
-    struct locker lockers[TASKS];
-    struct yoke_condition condition;
-    struct yoke_nursery nursery;
-    struct yoke_mutex mutex;
-    int next;
+    struct crowd crowd;
 
-    yoke_mutex_init(&mutex);
-    yoke_condition_init(&condition, &mutex);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    spawn_lockers(&nursery, &mutex, &condition, lockers, &next);
-    yk_check_int(yoke_mutex_lock(&mutex), 0);
-    yoke_scope_cancel(&lockers[0].scope, NULL); /* before: the next one is notified */
-    yk_check_int(yoke_condition_notify(&condition, 1), 1);
-    yoke_scope_cancel(&lockers[1].scope, NULL); /* after: it is notified all the same */
-    yoke_mutex_unlock(&mutex);
+    crowd_open(&crowd);
+    yk_check_int(yoke_mutex_lock(&crowd.mutex), 0);
+    yoke_scope_cancel(&crowd.lockers[0].scope, NULL); /* before: the crowd.next one is notified */
+    yk_check_int(yoke_condition_notify(&crowd.condition, 1), 1);
+    yoke_scope_cancel(&crowd.lockers[1].scope, NULL); /* after: it is notified all the same */
+    yoke_mutex_unlock(&crowd.mutex);
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
-    yk_check_int(lockers[0].rc, YOKE_CANCELLED);
-    yk_check_int(lockers[1].rc, 0);
-    yk_check_int(next, 2);
-    yk_check_int(yoke_mutex_lock(&mutex), 0);
-    yk_check_int(yoke_condition_notify(&condition, YOKE_ALL), TASKS - 2);
-    yoke_mutex_unlock(&mutex);
-    return yoke_nursery_close(&nursery, 0);
+    yk_check_int(crowd.lockers[0].rc, YOKE_CANCELLED);
+    yk_check_int(crowd.lockers[1].rc, 0);
+    yk_check_int(crowd.next, 2);
+    yk_check_int(yoke_mutex_lock(&crowd.mutex), 0);
+    yk_check_int(yoke_condition_notify(&crowd.condition, YOKE_ALL), TASKS - 2);
+    yoke_mutex_unlock(&crowd.mutex);
+    return yoke_nursery_close(&crowd.nursery, 0);
 }
 
 YK_SIM_TEST(a_cancelled_wait_for_a_condition_whose_mutex_is_broken_fails)

@@ -85,73 +85,73 @@ YK_SIM_TEST(tasks_are_unparked_in_the_order_in_which_they_parked)
     return 0;
 }
 
-YK_SIM_TEST(unparking_several_wakes_the_first_and_says_how_many)
-{
+/* All are parked in one lot. */
+struct crowd {
     struct parked parked[PARKED];
     struct yoke_parking_lot lot;
     struct yoke_nursery nursery;
     int next;
+};
 
-    yoke_parking_lot_init(&lot);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    park_all(&nursery, &lot, parked, &next);
-    yk_check_int(yoke_parking_lot_unpark(&lot, 0), 0);
-    yk_check_int(yoke_parking_lot_unpark(&lot, 2), 2);
+static void crowd_open(struct crowd *crowd)
+{
+    yoke_parking_lot_init(&crowd->lot);
+    yk_check_int(yoke_nursery_open(&crowd->nursery, NULL), 0);
+    park_all(&crowd->nursery, &crowd->lot, crowd->parked, &crowd->next);
+}
+
+YK_SIM_TEST(unparking_several_wakes_the_first_and_says_how_many)
+{
+    struct crowd crowd;
+
+    crowd_open(&crowd);
+    yk_check_int(yoke_parking_lot_unpark(&crowd.lot, 0), 0);
+    yk_check_int(yoke_parking_lot_unpark(&crowd.lot, 2), 2);
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
-    yk_check_int(next, 2);
-    yk_check(parked[0].rc == 0 && parked[1].rc == 0 && parked[2].rc == 1);
-    yk_check_int(yoke_parking_lot_unpark(&lot, YOKE_ALL), PARKED - 2);
-    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
-    yk_check_int(next, PARKED);
+    yk_check_int(crowd.next, 2);
+    yk_check(crowd.parked[0].rc == 0 && crowd.parked[1].rc == 0 && crowd.parked[2].rc == 1);
+    yk_check_int(yoke_parking_lot_unpark(&crowd.lot, YOKE_ALL), PARKED - 2);
+    yk_check_int(yoke_nursery_close(&crowd.nursery, 0), 0);
+    yk_check_int(crowd.next, PARKED);
     return 0;
 }
 
 YK_SIM_TEST(a_cancelled_wait_leaves_the_queue_as_if_it_had_never_entered)
 {
-    struct parked parked[PARKED];
-    struct yoke_parking_lot lot;
-    struct yoke_nursery nursery;
-    int next;
+    struct crowd crowd;
 
-    yoke_parking_lot_init(&lot);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    park_all(&nursery, &lot, parked, &next);
-    yoke_scope_cancel(&parked[0].scope, NULL);
-    yoke_scope_cancel(&parked[3].scope, NULL);
-    yk_check_int(waiting_in(&lot), PARKED - 2); /* at once, not when they run */
+    crowd_open(&crowd);
+    yoke_scope_cancel(&crowd.parked[0].scope, NULL);
+    yoke_scope_cancel(&crowd.parked[3].scope, NULL);
+    yk_check_int(waiting_in(&crowd.lot), PARKED - 2); /* at once, not when they run */
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
-    yk_check_int(parked[0].rc, YOKE_CANCELLED);
-    yk_check_int(parked[3].rc, YOKE_CANCELLED);
-    yk_check_int(yoke_parking_lot_unpark(&lot, 1), 1);
+    yk_check_int(crowd.parked[0].rc, YOKE_CANCELLED);
+    yk_check_int(crowd.parked[3].rc, YOKE_CANCELLED);
+    yk_check_int(yoke_parking_lot_unpark(&crowd.lot, 1), 1);
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
-    yk_check_int(parked[1].place, 2);
-    yk_check_int(yoke_parking_lot_unpark(&lot, YOKE_ALL), PARKED - 3);
-    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
+    yk_check_int(crowd.parked[1].place, 2);
+    yk_check_int(yoke_parking_lot_unpark(&crowd.lot, YOKE_ALL), PARKED - 3);
+    yk_check_int(yoke_nursery_close(&crowd.nursery, 0), 0);
     return 0;
 }
 
 YK_SIM_TEST(a_task_that_was_unparked_and_is_then_cancelled_keeps_its_wake_up)
 {
-    struct parked parked[PARKED];
-    struct yoke_parking_lot lot;
-    struct yoke_nursery nursery;
-    int next;
+    struct crowd crowd;
 
-    yoke_parking_lot_init(&lot);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    park_all(&nursery, &lot, parked, &next);
-    yk_check_int(yoke_parking_lot_unpark(&lot, 1), 1);
-    yoke_scope_cancel(&parked[0].scope, NULL);
+    crowd_open(&crowd);
+    yk_check_int(yoke_parking_lot_unpark(&crowd.lot, 1), 1);
+    yoke_scope_cancel(&crowd.parked[0].scope, NULL);
     /* The other order: who was cancelled is no longer there to be unparked. */
-    yoke_scope_cancel(&parked[1].scope, NULL);
-    yk_check_int(yoke_parking_lot_unpark(&lot, 1), 1);
+    yoke_scope_cancel(&crowd.parked[1].scope, NULL);
+    yk_check_int(yoke_parking_lot_unpark(&crowd.lot, 1), 1);
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
-    yk_check_int(parked[0].rc, 0);
-    yk_check_int(parked[1].rc, YOKE_CANCELLED);
-    yk_check_int(parked[2].rc, 0);
-    yk_check_int(parked[3].rc, 1);
-    yoke_parking_lot_unpark(&lot, YOKE_ALL);
-    return yoke_nursery_close(&nursery, 0);
+    yk_check_int(crowd.parked[0].rc, 0);
+    yk_check_int(crowd.parked[1].rc, YOKE_CANCELLED);
+    yk_check_int(crowd.parked[2].rc, 0);
+    yk_check_int(crowd.parked[3].rc, 1);
+    yoke_parking_lot_unpark(&crowd.lot, YOKE_ALL);
+    return yoke_nursery_close(&crowd.nursery, 0);
 }
 
 YK_SIM_TEST(a_cancelled_task_does_not_park)
@@ -200,20 +200,15 @@ YK_SIM_TEST(reparked_tasks_wait_in_the_other_lot_in_the_same_order)
 
 YK_SIM_TEST(reparking_into_the_same_lot_sends_tasks_to_its_end)
 {
-    struct parked parked[PARKED];
-    struct yoke_parking_lot lot;
-    struct yoke_nursery nursery;
-    int next;
+    struct crowd crowd;
 
-    yoke_parking_lot_init(&lot);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    park_all(&nursery, &lot, parked, &next);
-    yk_check_int(yoke_parking_lot_repark(&lot, &lot, 2), 2);
-    while (yoke_parking_lot_unpark(&lot, 1) == 1)
+    crowd_open(&crowd);
+    yk_check_int(yoke_parking_lot_repark(&crowd.lot, &crowd.lot, 2), 2);
+    while (yoke_parking_lot_unpark(&crowd.lot, 1) == 1)
         yk_check_int(yoke_wait_all_tasks_blocked(), 0);
-    yk_check_int(yoke_nursery_close(&nursery, 0), 0);
+    yk_check_int(yoke_nursery_close(&crowd.nursery, 0), 0);
     for (int i = 0; i < PARKED; i++)
-        yk_check_int(parked[i].place, (i + PARKED - 2) % PARKED);
+        yk_check_int(crowd.parked[i].place, (i + PARKED - 2) % PARKED);
     return 0;
 }
 

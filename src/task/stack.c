@@ -24,6 +24,7 @@
 #endif
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/limits.h"
 #include "base/memory.h"
 
@@ -117,8 +118,10 @@ static int slab_new(struct yk_stacks *stacks)
         return -ENOMEM;
     slab->n = n;
     slab->valgrind_ids = yk_calloc(slab->n, sizeof *slab->valgrind_ids);
-    slab->memory = mmap(NULL, slab->n * stacks->stack_size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    slab->memory = yk_fault(ENOMEM)
+                       ? MAP_FAILED
+                       : mmap(NULL, slab->n * stacks->stack_size, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (slab->memory == MAP_FAILED || slab->valgrind_ids == NULL) {
         if (slab->memory != MAP_FAILED)
             munmap(slab->memory, slab->n * stacks->stack_size);

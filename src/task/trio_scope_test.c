@@ -197,15 +197,20 @@ static int wait_for_event(void *arg)
     return yoke_scope_close(&waiter->scope, waiter->next_rc);
 }
 
+static void waiter_begin(struct waiter *waiter, struct yoke_nursery *nursery)
+{
+    yoke_event_init(&waiter->event);
+    yk_check_int(yoke_nursery_open(nursery, NULL), 0);
+    yk_check_int(yoke_spawn(nursery, wait_for_event, waiter), 0);
+    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+}
+
 YK_SIM_TEST(a_wait_that_was_fulfilled_first_completes_and_the_next_one_is_cancelled)
 {
     struct waiter waiter = {.rc = -1};
     struct yoke_nursery nursery;
 
-    yoke_event_init(&waiter.event);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    yk_check_int(yoke_spawn(&nursery, wait_for_event, &waiter), 0);
-    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+    waiter_begin(&waiter, &nursery);
     yoke_event_set(&waiter.event);
     yoke_scope_cancel(&waiter.scope, "too late");
     yk_check_int(yoke_nursery_close(&nursery, 0), 0);
@@ -220,10 +225,7 @@ YK_SIM_TEST(a_wait_that_was_cancelled_first_is_cancelled_though_it_is_fulfilled_
     struct waiter waiter = {.rc = -1};
     struct yoke_nursery nursery;
 
-    yoke_event_init(&waiter.event);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    yk_check_int(yoke_spawn(&nursery, wait_for_event, &waiter), 0);
-    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+    waiter_begin(&waiter, &nursery);
     yoke_scope_cancel(&waiter.scope, "too late");
     yoke_event_set(&waiter.event);
     yk_check_int(yoke_nursery_close(&nursery, 0), 0);
@@ -236,10 +238,7 @@ YK_SIM_TEST(a_shield_raised_after_a_wait_was_cancelled_does_not_take_that_back)
     struct waiter waiter = {.rc = -1};
     struct yoke_nursery nursery;
 
-    yoke_event_init(&waiter.event);
-    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
-    yk_check_int(yoke_spawn(&nursery, wait_for_event, &waiter), 0);
-    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+    waiter_begin(&waiter, &nursery);
     yoke_scope_cancel(yoke_nursery_scope(&nursery), "around");
     yoke_scope_set_shield(&waiter.scope, true);
     yoke_event_set(&waiter.event);

@@ -34,10 +34,16 @@ static ssize_t tcp_send(struct yk_link *link, const void *data, size_t size)
     return n < 0 ? -errno : n;
 }
 
+static void tcp_end(struct yk_link *link)
+{
+    (void)shutdown(link->fd.watch.fd, SHUT_RDWR); /* ENOTCONN: it has ended */
+}
+
 static const struct yk_link_ops link_tcp = {
     .name = "tcp",
     .receive = tcp_receive,
     .send = tcp_send,
+    .end = tcp_end,
 };
 
 static bool is_loopback(const struct yoke_address *address)

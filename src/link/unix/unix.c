@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/faults.h"
 #include "link/link.h"
 
 static ssize_t unix_receive(struct yk_link *link, void *data, size_t size)
@@ -94,9 +95,15 @@ static bool unix_may_share(struct yk_link *link)
            peer.uid == geteuid();
 }
 
+static void unix_end(struct yk_link *link)
+{
+    (void)shutdown(link->fd.watch.fd, SHUT_RDWR); /* ENOTCONN: it has ended */
+}
+
 int yk_link_unix_pair(int *ret_fds)
 {
-    int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds);
+    int rc = YK_FALLIBLE(EMFILE, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+                                            ret_fds));
 
     return rc < 0 ? -errno : 0;
 }
@@ -108,4 +115,5 @@ const struct yk_link_ops yk_link_unix = {
     .send_fd = unix_send_fd,
     .receive_fd = unix_receive_fd,
     .may_share = unix_may_share,
+    .end = unix_end,
 };

@@ -280,9 +280,9 @@ static void run_ghost(struct sim_process *process)
     end_runtime(process);
 }
 
-bool sim_process_runnable(const struct sim_process *process)
+bool sim_process_runnable(struct sim_process *process)
 {
-    const struct yoke_runtime *runtime = process->runtime;
+    struct yoke_runtime *runtime = process->runtime;
 
     if (process->ended || process->stopped)
         return false;
@@ -291,7 +291,7 @@ bool sim_process_runnable(const struct sim_process *process)
            yk_timers_next(&runtime->timers) <= process->world->now_ns || has_events(process);
 }
 
-int64_t sim_process_next(const struct sim_process *process)
+int64_t sim_process_next(struct sim_process *process)
 {
     if (process->ended || process->stopped || process->runtime == NULL)
         return YOKE_NEVER;

@@ -86,10 +86,10 @@ static inline struct sim_process *sim_process_of(struct yoke_host *host)
 }
 
 /* Whether it wants a turn now; gives it one. */
-bool sim_process_runnable(const struct sim_process *process);
+bool sim_process_runnable(struct sim_process *process);
 void sim_process_turn(struct sim_process *process);
 /* When it wants one at the latest; YOKE_NEVER. */
-int64_t sim_process_next(const struct sim_process *process);
+int64_t sim_process_next(struct sim_process *process);
 
 /* As kill(2), from `sender` (NULL: the kernel). Of a process that has ended: nothing. */
 void sim_process_signal(struct sim_process *process, int number, const struct sim_process *sender);

@@ -5,7 +5,7 @@
 
 /* errors and causes */
 #define YK_BACKTRACE_MAX          32 /* frames kept at a raise: each raise copies them */
-#define YK_PENDING_FRAMES         12 /* of a Cancelled that nobody looks at: they are in the task */
+#define YK_PENDING_FRAMES         11 /* of a Cancelled that nobody looks at: they are in the task */
 #define YK_ERROR_MESSAGE_MAX      1024 /* bytes of a message; longer ones are cut with "..." */
 #define YK_ERROR_NOTES_MAX        32   /* notes of one error: a loop must not add for ever */
 #define YK_ERROR_SUPPRESSED_MAX   64   /* kept whole; later ones are settled and counted */

@@ -19,16 +19,16 @@
  * nothing.
  */
 struct yk_locus {
-    struct yoke_error *in_flight;      /* owned; NULL if none, or if it is pending */
-    struct yoke_cause *pending;        /* owned; NULL if none. Never both */
-    struct yoke_hold *hold;            /* innermost open hold */
-    const struct yoke_actor_id *actor; /* of the runtime; lives as long as the locus */
-    uint64_t task_id;                  /* 0: a thread outside a runtime */
-    const char *task_name;             /* never NULL */
+    struct yoke_error *in_flight; /* owned; NULL if none, or if it is pending */
+    struct yoke_cause *pending;   /* owned; NULL if none. Never both */
+    struct yoke_hold *hold;       /* innermost open hold */
     const char *stack_low;  /* bounds of the stack, for walking frame pointers; the thread's */
     const char *stack_high; /* own locus has NULL, NULL, and looks them up when needed */
-    unsigned pending_frames_n;
-    void *pending_frames[YK_PENDING_FRAMES]; /* last: not cleared for a new task */
+    uint64_t task_id;       /* 0: a thread outside a runtime */
+    const char *task_name;  /* never NULL */
+    const struct yoke_actor_id *actor; /* of the runtime; lives as long as the locus */
+    unsigned pending_frames_n;         /* of what is pending; from here on not cleared for a task */
+    void *pending_frames[YK_PENDING_FRAMES];
 };
 
 /* Whether anything is in flight. */

@@ -94,9 +94,10 @@ void yk_coro_fini_thread(struct yk_coro *coro)
 void yk_coro_init(struct yk_coro *coro, char *stack_low, char *top, void (*entry)(void *arg),
                   void *arg)
 {
+    (void)stack_low;
+#ifdef YK_CORO_TOLD
     coro->stack_low = stack_low;
     coro->stack_high = top;
-#ifdef YK_CORO_TOLD
     coro->asan_fake_stack = NULL;
     coro->tsan_fiber = NULL;
 #endif

@@ -42,9 +42,9 @@ struct yk_coro {
     void *sp; /* these three while it does not run; the switch knows their places */
     void *fp;
     void *pc;
+#ifdef YK_CORO_TOLD
     char *stack_low; /* usable bytes of its stack; NULL, NULL: a thread's own stack */
     char *stack_high;
-#ifdef YK_CORO_TOLD
     void *asan_fake_stack;
     void *tsan_fiber;
 #endif

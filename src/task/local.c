@@ -79,6 +79,7 @@ int yoke_local_set_at(const struct yoke_site *site, struct yoke_local *local,
     binding->site = site;
     memcpy(binding->value, value, key->size);
     task->bindings = binding;
+    task->owes = true;
     local->binding = binding;
     return 0;
 }

@@ -23,6 +23,7 @@ void yk_hold_add(struct yk_task *task, struct yk_held *held)
     if (held->next != NULL)
         held->next->place = &held->next;
     task->held = held;
+    task->owes = true;
 }
 
 void yk_hold_remove(struct yk_held *held)

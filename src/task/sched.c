@@ -22,7 +22,7 @@
 #include "task/dump.h"
 #include "task/instrument.h"
 
-enum { PREFETCH_FROM = 64, PREFETCH_AHEAD = 4, PREFETCH_FRAMES = 8, PREFETCH_TASK = 5 };
+enum { PREFETCH_FROM = 64, PREFETCH_AHEAD = 4, PREFETCH_FRAMES = 6, PREFETCH_TASK = 3 };
 
 __thread struct yoke_runtime *yk_runtime_current;
 
@@ -79,7 +79,7 @@ static void prefetch_soon(const struct yoke_runtime *runtime)
     const char *soon = (char *)runtime->ready[(runtime->ready_first + PREFETCH_AHEAD) & mask];
 
     for (int line = -PREFETCH_FRAMES; line < PREFETCH_TASK; line++)
-        __builtin_prefetch(soon + line * 64, 1);
+        __builtin_prefetch(soon + line * YK_CACHE_LINE, 1);
 }
 
 static inline struct yk_task *pop_ready(struct yoke_runtime *runtime)
@@ -118,7 +118,7 @@ static inline void become(struct yoke_runtime *runtime, struct yk_task *task)
 {
     runtime->current = task;
     task->state = YK_TASK_RUNNING;
-    task->budget = YK_CHECKPOINT_BUDGET;
+    runtime->budget = YK_CHECKPOINT_BUDGET;
     yk_locus_current = &task->locus;
 }
 
@@ -224,6 +224,18 @@ size_t yk_waiting_in(const struct yk_list *queue)
     return n;
 }
 
+/* Its function has returned `rc`: what it has still is taken from it. */
+static int settle(struct yk_task *task, int rc)
+{
+    if (task->held != NULL)
+        rc = yk_give_back(task, rc);
+    if (task->bindings != NULL)
+        yk_bindings_end(task);
+    yoke_cause_unref(task->kept_cause);
+    task->kept_cause = NULL;
+    return rc;
+}
+
 /* The first frame of every task, on its own stack. */
 static void task_entry(void *arg)
 {
@@ -234,10 +246,8 @@ static void task_entry(void *arg)
     yk_coro_entered(&task->coro);
     free_dead(runtime);
     rc = task->fn(task->arg);
-    if (__builtin_expect(task->held != NULL, 0))
-        rc = yk_give_back(task, rc);
-    if (task->bindings != NULL)
-        yk_bindings_end(task);
+    if (__builtin_expect(task->owes, 0))
+        rc = settle(task, rc);
     if (task->scope != &task->nursery->scope)
         yk_misuse(task->site, "scope opened at", task->scope->site,
                   "task %s ended with scope \"%s\" open", yk_task_name(task), task->scope->name);
@@ -247,13 +257,17 @@ static void task_entry(void *arg)
     yk_event_exited(task, rc);
     yk_list_remove(&task->in_scope);
     yk_nursery_child_done(task->nursery, task, rc);
-    if (task->kept_cause != NULL)
-        yoke_cause_unref(task->kept_cause);
     runtime->task_n--;
     task->state = YK_TASK_DONE;
     runtime->dead = task;
     switch_away(task, true);
     __builtin_unreachable();
+}
+
+static void inherit_bindings(struct yk_task *task, struct yk_task *parent)
+{
+    task->bindings = yk_bindings_inherit(parent);
+    task->owes = true;
 }
 
 int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke_task_fn fn,
@@ -269,13 +283,17 @@ int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke
                              "no memory for the stack of task %s (%zu tasks run)",
                              name != NULL ? name : fn_name, runtime->task_n);
     task = (struct yk_task *)(void *)(high - sizeof *task);
-    memset(task, 0, offsetof(struct yk_task, locus.pending_frames));
+    memset(task, 0, offsetof(struct yk_task, locus.pending_frames_n));
     task->runtime = runtime;
+    task->nursery = nursery;
+    task->scope = &nursery->scope;
+    task->held = NULL;
+    task->bindings = NULL;
+    task->kept_cause = NULL;
     task->fn = fn;
     task->arg = arg;
     task->site = site;
-    task->nursery = nursery;
-    task->scope = &nursery->scope;
+    task->handshake = NULL;
     task->locus.task_id = ++runtime->next_id;
     task->locus.task_name = fn_name;
     if (name != NULL) {
@@ -288,7 +306,9 @@ int yk_task_new(struct yoke_nursery *nursery, const struct yoke_site *site, yoke
     if (parent != NULL) {
         memcpy(task->locals, parent->locals, sizeof task->locals);
         if (__builtin_expect(parent->bindings != NULL, 0))
-            task->bindings = yk_bindings_inherit(parent);
+            inherit_bindings(task, parent);
+    } else {
+        memset(task->locals, 0, sizeof task->locals);
     }
     yk_coro_init(&task->coro, low, (char *)task, task_entry, task);
     yk_list_append(&nursery->scope.tasks, &task->in_scope);

@@ -105,8 +105,8 @@ static bool update_one(struct yoke_scope *scope)
     scope->effective = effective;
     if (effective)
         yk_list_for_each (node, &scope->tasks) {
-            __builtin_prefetch(node_next); /* many tasks, each in a page of its own */
-            __builtin_prefetch((char *)node_next - 2 * (int)sizeof(void *[8]));
+            __builtin_prefetch(node_next, 1); /* many tasks, each in a page of its own */
+            __builtin_prefetch((char *)node_next + YK_CACHE_LINE, 1);
             cancel_parked(yk_container_of(node, struct yk_task, in_scope));
         }
     return true;
@@ -377,6 +377,7 @@ void yk_scope_leave(struct yoke_scope *scope)
     }
     if (scope->cause != NULL && task != NULL) {
         yoke_cause_unref(task->kept_cause);
+        task->owes = true;
         task->kept_cause = scope->cause; /* yoke_scope_cause() can be asked after close */
     } else if (scope->cause != NULL) {
         yoke_cause_unref(scope->cause);

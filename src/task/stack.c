@@ -58,7 +58,7 @@ struct yk_slab {
  * same few sets of the caches, whose size they are a multiple apart. One page must still hold an
  * idle task.
  */
-enum { COLOURS = 16, CACHE_LINE = 64 };
+enum { COLOURS = 16 };
 
 /* With more free stacks than caches hold, the lines of a task that is made soon are fetched. */
 enum { PREFETCH_FROM = 2048, PREFETCH_AHEAD = 3, PREFETCH_LINES = 8 };
@@ -162,7 +162,7 @@ static int guard(struct yk_stacks *stacks, char *page)
 static void prefetch_top(const char *high)
 {
     for (int line = 1; line <= PREFETCH_LINES; line++)
-        __builtin_prefetch(high - line * CACHE_LINE, 1);
+        __builtin_prefetch(high - line * YK_CACHE_LINE, 1);
 }
 
 int yk_stack_get(struct yk_stacks *stacks, char **ret_low, char **ret_high)
@@ -195,7 +195,7 @@ int yk_stack_get(struct yk_stacks *stacks, char **ret_low, char **ret_high)
         (unsigned)VALGRIND_STACK_REGISTER(low + stacks->page_size, low + stacks->stack_size);
 #endif
     *ret_low = low + stacks->page_size;
-    *ret_high = low + stacks->stack_size - slab->used++ % COLOURS * CACHE_LINE;
+    *ret_high = low + stacks->stack_size - slab->used++ % COLOURS * YK_CACHE_LINE;
     return 0;
 }
 

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <yoke/common.h>
 
+enum { YK_CACHE_LINE = 64 };
+
 struct yk_slab;
 
 struct yk_free_stack {

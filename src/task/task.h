@@ -43,31 +43,41 @@ struct yk_start_handshake {
 enum { YK_TASK_LOCALS = 2 };
 enum { YK_LOCAL_CONTEXT = 0 }; /* the context whose endpoint or body runs; actor layer */
 
+/*
+ * In the order of use: where tasks are many, each line of each of them comes from memory. The first
+ * two lines hold what a wake and a resumption need, the third what an end needs besides; only a
+ * backtrace that is kept, and what a spawn writes, lie behind.
+ */
 struct yk_task { /* at the top of its own stack */
     struct yk_coro coro;
     struct yoke_runtime *runtime;
     struct yoke_scope *scope; /* innermost */
     struct yk_list in_scope;  /* in scope->tasks */
     struct yoke_nursery *nursery;
-    enum yk_task_state state;
-    unsigned budget; /* calls that may still complete at once before others run */
-    yk_abort_fn abort;
-    void *abort_arg;
+    enum yk_task_state state : 8;
+    bool owes; /* one of held, bindings and kept_cause was set: all are looked at in the end */
+    int wake_rc;
+    union {
+        struct { /* until it is entered */
+            yoke_task_fn fn;
+            void *arg;
+        };
+        struct { /* while it is parked */
+            yk_abort_fn abort;
+            void *abort_arg;
+        };
+    };
     const char *waiting_for; /* while parked: static, or in its frame, < YK_WAIT_TEXT_MAX */
     int64_t since_ns;        /* when it parked, by the clock of that turn */
-    int wake_rc;
-    void *wake_data; /* for the waker and the wait; no meaning here */
-    yoke_task_fn fn;
-    void *arg;
-    const struct yoke_site *site; /* where it was spawned */
+    struct yk_locus locus;
+    struct yk_held *held;          /* what it must give back before it ends; parking_lot.c */
+    struct yk_binding *bindings;   /* of task-locals, innermost first; local.c */
+    struct yoke_cause *kept_cause; /* of the last cancelled scope it closed */
+    const struct yoke_site *site;  /* where it was spawned */
     struct yk_start_handshake *handshake;
-    struct yoke_cause *kept_cause;   /* of the last cancelled scope it closed */
     void *locals[YK_TASK_LOCALS];    /* inherited by tasks spawned from it */
-    struct yk_binding *bindings;     /* of task-locals, innermost first; local.c */
-    struct yk_held *held;            /* what it must give back before it ends; parking_lot.c */
-    struct yk_locus locus;           /* from its pending_frames on a new task is not cleared */
     char own_name[YK_TASK_NAME_MAX]; /* only a name given at run time is here */
-};
+} __attribute__((aligned(YK_CACHE_LINE)));
 
 /* Something that completes outside the runtime's thread. */
 struct yk_post {
@@ -116,7 +126,8 @@ struct yoke_runtime {
     size_t ready_first;
     size_t ready_n;
     unsigned switches_left;
-    uint64_t turns; /* with switches_left: changes whenever another task gets the thread */
+    unsigned budget; /* calls of `current` that may still complete at once before others run */
+    uint64_t turns;  /* with switches_left: changes whenever another task gets the thread */
     bool now_valid;
     int64_t now_ns;
     struct yk_timers timers;
@@ -213,7 +224,7 @@ void yk_yield(struct yk_task *task);
 /* The end of a blocking call that completed at once: lets others run when the budget is used up. */
 static inline void yk_completed_at_once(struct yk_task *task)
 {
-    if (__builtin_expect(--task->budget == 0, 0))
+    if (__builtin_expect(--task->runtime->budget == 0, 0))
         yk_yield(task);
 }
 

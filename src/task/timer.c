@@ -2,8 +2,8 @@
 /*
  * 4-ary heap. `place` of a timer is its slot, which stays the same while it is armed; the slot
  * knows the entry. Equal deadlines expire in no particular order. Callbacks may arm and disarm
- * timers. The entry at the top is never dead, so that an empty heap has no entries and the next
- * deadline is that of a timer.
+ * timers. The dead are thrown out when half are dead, or one at the top is in the way of who asks
+ * for the next deadline: so disarming all of many timers, earliest first, does not sift at all.
  */
 #include "task/timer.h"
 
@@ -17,11 +17,13 @@ enum { COMPACT_MIN = 64 }; /* dead entries below which a walk over all is not wo
 
 void yk_timers_fini(struct yk_timers *timers)
 {
-    yk_assert(timers->n == 0);
+    yk_assert(timers->n == timers->dead);
     free(timers->entries);
     free(timers->slots);
     timers->entries = NULL;
     timers->slots = NULL;
+    timers->n = 0;
+    timers->dead = 0;
     timers->capacity = 0;
     timers->slot_n = 0;
     timers->free_slot = 0;
@@ -102,16 +104,27 @@ static int grow(struct yk_timers *timers)
     return 0;
 }
 
+static void pop_top(struct yk_timers *timers)
+{
+    struct yk_timer_entry last = timers->entries[--timers->n];
+
+    if (timers->n > 0)
+        sift_down(timers, 0, last);
+}
+
 /* Takes the dead ones from the top. */
 static void bare_top(struct yk_timers *timers)
 {
     while (timers->n > 0 && timers->entries[0].slot == 0) {
-        struct yk_timer_entry last = timers->entries[--timers->n];
-
         timers->dead--;
-        if (timers->n > 0)
-            sift_down(timers, 0, last);
+        pop_top(timers);
     }
+}
+
+int64_t yk_timers_next(struct yk_timers *timers)
+{
+    bare_top(timers);
+    return timers->n == 0 ? YOKE_NEVER : timers->entries[0].deadline_ns;
 }
 
 /* An armed timer gets another deadline. */
@@ -121,7 +134,6 @@ static void move(struct yk_timers *timers, size_t i, struct yk_timer_entry entry
         sift_up(timers, i, entry);
     else
         sift_down(timers, i, entry);
-    bare_top(timers);
 }
 
 int yk_timer_arm(struct yk_timers *timers, struct yk_timer *timer, int64_t deadline_ns)
@@ -156,6 +168,13 @@ static void compact(struct yk_timers *timers)
             sift_down(timers, i, timers->entries[i]);
 }
 
+/* Its slot is nobody's from here on; the entry is the caller's to deal with. */
+static void leave_slot(struct yk_timers *timers, struct yk_timer *timer)
+{
+    free_slot(timers, timer->place);
+    timer->place = 0;
+}
+
 void yk_timer_disarm(struct yk_timers *timers, struct yk_timer *timer)
 {
     size_t slot = timer->place;
@@ -165,8 +184,7 @@ void yk_timer_disarm(struct yk_timers *timers, struct yk_timer *timer)
         return;
     i = timers->slots[slot - 1].i;
     yk_assert(timers->entries[i].slot == slot && timers->slots[slot - 1].timer == timer);
-    timer->place = 0;
-    free_slot(timers, slot);
+    leave_slot(timers, timer);
     if (i == timers->n - 1) {
         timers->n--;
         return;
@@ -175,15 +193,15 @@ void yk_timer_disarm(struct yk_timers *timers, struct yk_timer *timer)
     timers->dead++;
     if (timers->dead >= COMPACT_MIN && timers->dead > timers->n / 2)
         compact(timers);
-    bare_top(timers);
 }
 
 void yk_timers_expire(struct yk_timers *timers, int64_t now_ns)
 {
-    while (timers->n > 0 && timers->entries[0].deadline_ns <= now_ns) {
+    while (yk_timers_next(timers) <= now_ns) {
         struct yk_timer *timer = timers->slots[timers->entries[0].slot - 1].timer;
 
-        yk_timer_disarm(timers, timer);
+        leave_slot(timers, timer);
+        pop_top(timers);
         timer->expired(timer);
     }
 }

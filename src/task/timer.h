@@ -21,7 +21,7 @@ struct yk_timer_slot {
 };
 
 struct yk_timers {
-    struct yk_timer_entry *entries; /* the root at 0, never dead */
+    struct yk_timer_entry *entries; /* the root at 0 */
     struct yk_timer_slot *slots;    /* one for each live entry; slot s is at s - 1 */
     size_t n;                       /* entries */
     size_t dead;
@@ -36,11 +36,7 @@ void yk_timers_fini(struct yk_timers *timers);
 int yk_timer_arm(struct yk_timers *timers, struct yk_timer *timer, int64_t deadline_ns);
 void yk_timer_disarm(struct yk_timers *timers, struct yk_timer *timer); /* fine if not armed */
 
-/* The earliest deadline; YOKE_NEVER if there is none. */
-static inline int64_t yk_timers_next(const struct yk_timers *timers)
-{
-    return timers->n == 0 ? YOKE_NEVER : timers->entries[0].deadline_ns;
-}
+int64_t yk_timers_next(struct yk_timers *timers); /* the earliest deadline; YOKE_NEVER: none */
 
 /* Disarms and calls every timer with deadline <= now, earliest first. */
 void yk_timers_expire(struct yk_timers *timers, int64_t now_ns);

@@ -39,8 +39,9 @@ struct yk_actor {
     struct yoke_portal *parent; /* NULL at the root */
     char *expose;               /* patterns, NULL: nothing */
     int32_t parent_pid;
-    struct yk_list openers; /* dialogs that this actor has opened */
-    bool orphaned;          /* the parent is gone: this process has YK_ORPHAN_NS left */
+    struct yk_list resources; /* that its tasks share; resource.c */
+    struct yk_list openers;   /* dialogs that this actor has opened */
+    bool orphaned;            /* the parent is gone: this process has YK_ORPHAN_NS left */
 };
 
 struct yoke_portal {
@@ -206,6 +207,18 @@ struct yoke_error *yk_relay_received(const struct yoke_portal *portal,
                                      const struct yk_error_message *message); /* never NULL */
 /* A Cancelled that leaves an actor: what its opener gets. Takes over the reference. */
 struct yoke_error *yk_relay_cancelled(struct yoke_error *cancelled, const char *endpoint);
+
+/*
+ * Opening in two steps: 0, and it is open but for the peer's word that it has started, or a failure
+ * and nothing is open; then the wait for that word, after which it is closed in any case. context.c
+ */
+int yk_context_begin(const struct yoke_site *site, struct yoke_context *ctx,
+                     struct yoke_portal *portal, const char *endpoint, struct yoke_value args,
+                     const struct yoke_context_opts *opts);
+int yk_context_wait(struct yoke_context *ctx);
+/* Asks the peer to end since its opener's body failed. */
+void yk_context_leave(struct yoke_context *ctx, const struct yoke_error *failure,
+                      const struct yoke_site *site);
 
 /* The outcome of a dialog; NULL without memory. context.c */
 struct yoke_outcome *yk_outcome_new(const struct yk_dialog *dialog);

@@ -78,6 +78,19 @@ void yoke_context_cancel_at(const struct yoke_site *site, struct yoke_context *c
         yk_scope_cancel_with(&ctx->scope, &spec);
 }
 
+void yk_context_leave(struct yoke_context *ctx, const struct yoke_error *failure,
+                      const struct yoke_site *site)
+{
+    struct yk_cause_spec spec = {
+        .kind = YOKE_CAUSE_OPENER_LEFT,
+        .site = site,
+        .because = failure->cause,
+        .error = failure->cancelled ? NULL : failure,
+    };
+
+    request_cancel(ctx->dialog, &spec);
+}
+
 static bool ready_to_go(const struct yk_dialog *dialog)
 {
     return dialog->started || dialog->finished;
@@ -198,18 +211,12 @@ static int finish(struct yoke_context *ctx, struct yoke_error *failure,
 {
     struct yk_task *task = ctx->scope.task;
     struct yk_dialog *dialog = ctx->dialog;
-    struct yk_cause_spec spec = {
-        .kind = YOKE_CAUSE_OPENER_LEFT,
-        .site = site,
-        .because = failure != NULL ? failure->cause : NULL,
-        .error = failure != NULL && !failure->cancelled ? failure : NULL,
-    };
     struct yoke_error *peer;
     bool own_request;
     bool visible;
 
     if (failure != NULL)
-        request_cancel(dialog, &spec);
+        yk_context_leave(ctx, failure, site);
     yk_dialog_drain(dialog);
     if (!dialog->finished)
         wait_outcome(dialog);
@@ -295,9 +302,9 @@ static int check_open_arguments(const struct yoke_site *site, const struct yoke_
     return 0;
 }
 
-int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
-                         struct yoke_portal *portal, const char *endpoint, struct yoke_value args,
-                         const struct yoke_context_opts *opts)
+int yk_context_begin(const struct yoke_site *site, struct yoke_context *ctx,
+                     struct yoke_portal *portal, const char *endpoint, struct yoke_value args,
+                     const struct yoke_context_opts *opts)
 {
     struct yk_task *task = yk_task_self("yoke_context_open");
     struct yk_dialog *dialog;
@@ -326,10 +333,32 @@ int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
     yk_scope_enter(&ctx->scope, task, dialog->endpoint, site, false);
     ctx->scope.context = true;
     dialog->ctx = ctx;
-    rc = wait_open(dialog);
+    return 0;
+}
+
+int yk_context_wait(struct yoke_context *ctx)
+{
+    struct yk_dialog *dialog = ctx->dialog;
+    int rc = wait_open(dialog);
+
     if (rc == 0 && dialog->first != NULL)
-        rc = yk_specs_check_received(dialog->specs, endpoint, portal, YK_SPEC_STARTED,
-                                     *dialog->first);
+        rc = yk_specs_check_received(dialog->specs, dialog->endpoint, dialog->portal,
+                                     YK_SPEC_STARTED, *dialog->first);
+    return rc;
+}
+
+int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
+                         struct yoke_portal *portal, const char *endpoint, struct yoke_value args,
+                         const struct yoke_context_opts *opts)
+{
+    struct yk_task *task = yk_task_self("yoke_context_open");
+    int rc = yk_context_begin(site, ctx, portal, endpoint, args, opts);
+    struct yk_dialog *dialog;
+
+    if (rc < 0)
+        return rc;
+    dialog = ctx->dialog;
+    rc = yk_context_wait(ctx);
     /* Once started it is open, even if the end came right behind: the body, or close, tells. */
     if (rc == 0 && (dialog->started || dialog->error == NULL))
         return 0;

@@ -462,7 +462,9 @@ static int conclude(struct yk_actor_child *child, int rc, int rung)
                         : rung == SIGTERM ? " after it ignored its cancellation"
                         : !up             ? " before it was up"
                                           : "");
-    yk_portal_lost(child->portal, yoke_error_ref(error));
+    /* Who broke the protocol is told as that, by its contexts, too: one error, seen by all. */
+    yk_portal_lost(child->portal,
+                   yoke_error_ref(child->link_error != NULL ? child->link_error : error));
     if (child->link_error != NULL) {
         rc = yk_flight_raise(yk_locus(), child->link_error);
         child->link_error = NULL;

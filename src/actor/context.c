@@ -24,6 +24,7 @@ struct yoke_outcome {
     struct yoke_error *error;
     bool cancel_called;
     bool cancel_acked;
+    bool caught;
 };
 
 struct yoke_outcome *yk_outcome_new(const struct yk_dialog *dialog)
@@ -234,6 +235,8 @@ static int finish(struct yoke_context *ctx, struct yoke_error *failure,
     }
     own_request = peer != NULL && peer->code == YOKE_EPEERCANCELLED && dialog->request != NULL &&
                   peer->cause != NULL && yoke_id_equal(peer->cause->id, dialog->request->id);
+    if (ret_outcome != NULL && *ret_outcome != NULL)
+        (*ret_outcome)->caught = own_request || (failure != NULL && failure->cancelled && !visible);
     yk_scope_leave(&ctx->scope);
     ctx->magic = CONTEXT_CLOSED;
     ctx->dialog = NULL;
@@ -451,6 +454,18 @@ bool yoke_outcome_cancel_acked(const struct yoke_outcome *outcome)
 bool yoke_outcome_cancelled(const struct yoke_outcome *outcome)
 {
     return outcome->error != NULL && outcome->error->code == YOKE_EPEERCANCELLED;
+}
+
+bool yoke_outcome_cancelled_caught(const struct yoke_outcome *outcome)
+{
+    return outcome->caught;
+}
+
+const struct yoke_actor_id *yoke_outcome_canceller(const struct yoke_outcome *outcome)
+{
+    return yoke_outcome_cancelled(outcome) && outcome->error->cause != NULL
+               ? &outcome->error->cause->requester.actor
+               : NULL;
 }
 
 const struct yoke_cause *yoke_outcome_cause(const struct yoke_outcome *outcome)

@@ -157,7 +157,7 @@ static int cancel_outer(void *arg)
     return 0;
 }
 
-YK_SIM_TEST(a_start_that_is_cancelled_and_then_shielded_is_a_cancelled_one_all_the_same)
+YK_SIM_TEST(a_start_that_is_cancelled_and_then_shielded_is_still_a_cancelled_one)
 {
     struct yoke_nursery nursery;
     struct shielded_start shielded;
@@ -541,7 +541,7 @@ int main(void)
         cmocka_unit_test(a_report_that_nobody_waits_for_is_an_error),
         cmocka_unit_test(an_error_before_the_report_is_that_of_start_and_leaves_the_nursery_alone),
         cmocka_unit_test(a_child_that_ends_without_a_report_is_an_error_of_start),
-        cmocka_unit_test(a_start_that_is_cancelled_and_then_shielded_is_a_cancelled_one_all_the_same),
+        cmocka_unit_test(a_start_that_is_cancelled_and_then_shielded_is_still_a_cancelled_one),
         cmocka_unit_test(an_error_after_the_report_is_that_of_the_nursery),
         cmocka_unit_test(a_cancelled_starter_starts_nothing),
         cmocka_unit_test(cancelling_the_starter_cancels_the_child_that_has_not_reported),

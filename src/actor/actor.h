@@ -99,7 +99,7 @@ struct yk_dialog {
     struct yoke_cause *pending_cancel; /* endpoint: a request that came before its task ran */
     int64_t teardown_ns;
     int64_t deadline_ns; /* opener: the one that its peer knows; endpoint: its own; or NEVER */
-    struct yoke_cause *deadline_because; /* endpoint, before its scope is open */
+    struct yoke_cause *deadline_because; /* opener: as told; endpoint: until its scope is open */
     int64_t wanted_ns; /* endpoint: when who cancelled it stops waiting for its end; or NEVER */
     const struct yoke_endpoint *serves; /* endpoint */
     const struct yk_specs *specs;       /* of the endpoint as this program knows it; or NULL */

@@ -115,7 +115,7 @@ void yk_cid_new(char *cid);
 const struct yoke_endpoint *yk_endpoint_find(const char *ns, const char *func);
 bool yk_endpoint_exposed(const char *patterns, const char *name);
 
-/* Payload specs. specs.c */
+/* Payload specs. specs.c; NULL: nothing is said of any payload */
 struct yk_specs *yk_specs_of_endpoint(const struct yoke_endpoint *endpoint);
 /* Of a text that came with Start, which is borrowed. 0, or an error raised. */
 int yk_specs_received(const char *text, struct yk_specs **ret_specs);

@@ -28,8 +28,8 @@ int64_t yk_budget_end(const struct yoke_portal *portal, int64_t budget_ns)
 }
 
 /*
- * What is left until the deadline visible in `scope`, at least 1; 0: there is none. The value borrows
- * its texts from the cause, which the dialog keeps.
+ * What is left until the deadline visible in `scope`, at least 1; 0: there is none. The value
+ * borrows its texts from the cause, which the dialog keeps.
  */
 static int64_t budget_in(struct yk_dialog *dialog, struct yoke_scope *scope, struct yk_arena *arena,
                          struct yoke_value *ret_cause)

@@ -13,6 +13,7 @@
 #include <yoke/dump.h>
 #include <yoke/error.h>
 #include <yoke/event.h>
+#include <yoke/gather.h>
 #include <yoke/guest.h>
 #include <yoke/handle.h>
 #include <yoke/instrument.h>
@@ -27,6 +28,8 @@
 #include <yoke/file.h>
 #include <yoke/net.h>
 #include <yoke/pipe.h>
+#include <yoke/pool.h>
+#include <yoke/resource.h>
 #include <yoke/runtime.h>
 #include <yoke/scope.h>
 #include <yoke/select.h>

@@ -255,6 +255,10 @@ YOKE_API bool yoke_outcome_cancel_called(const struct yoke_outcome *outcome); /*
 YOKE_API bool yoke_outcome_cancel_acked(const struct yoke_outcome *outcome); /* the peer answered */
 YOKE_API bool yoke_outcome_cancelled(
     const struct yoke_outcome *outcome); /* the peer was, by anyone */
+/* Close absorbed a cancellation: of its own request, or of this side by the end of the peer. */
+YOKE_API bool yoke_outcome_cancelled_caught(const struct yoke_outcome *outcome);
+/* Who asked for the peer's cancellation; NULL if it was not cancelled, or it is not known. */
+YOKE_API const struct yoke_actor_id *yoke_outcome_canceller(const struct yoke_outcome *outcome);
 YOKE_API const struct yoke_cause *yoke_outcome_cause(const struct yoke_outcome *outcome);
 YOKE_API const struct yoke_error *yoke_outcome_error(const struct yoke_outcome *outcome);
 YOKE_API void yoke_outcome_free(struct yoke_outcome *outcome);

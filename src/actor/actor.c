@@ -37,6 +37,7 @@ struct yk_actor *yk_actor_of(struct yoke_runtime *runtime)
     yk_list_init(&actor->dialled);
     yk_list_init(&actor->links);
     yk_list_init(&actor->beat_wait);
+    yk_list_init(&actor->resources);
     yk_list_init(&actor->openers);
     runtime->deadlines_moved = yk_budget_moved;
     runtime->slots[YK_SLOT_ACTOR].data = actor;

@@ -41,6 +41,7 @@ struct yk_actor {
     struct yoke_portal *parent; /* NULL at the root */
     char *expose;               /* patterns, NULL: nothing */
     int32_t parent_pid;
+    struct yk_list resources;  /* that its tasks share; resource.c */
     struct yk_list openers;    /* dialogs that this actor has opened */
     bool orphaned;             /* the parent is gone: this process has YK_ORPHAN_NS left */
     struct yk_list listenings; /* where it listens, in that order */
@@ -156,7 +157,7 @@ struct yk_dialog {
     struct yoke_cause *pending_cancel; /* endpoint: a request that came before its task ran */
     int64_t teardown_ns;
     int64_t deadline_ns; /* opener: the one that its peer knows; endpoint: its own; or NEVER */
-    struct yoke_cause *deadline_because; /* endpoint, before its scope is open */
+    struct yoke_cause *deadline_because; /* opener: as told; endpoint: until its scope is open */
     int64_t wanted_ns; /* endpoint: when who cancelled it stops waiting for its end; or NEVER */
     const struct yoke_endpoint *serves; /* endpoint */
     const struct yk_specs *specs;       /* of the endpoint as this program knows it; or NULL */
@@ -172,7 +173,7 @@ void yk_cid_new(char *cid);
 const struct yoke_endpoint *yk_endpoint_find(const char *ns, const char *func);
 bool yk_endpoint_exposed(const char *patterns, const char *name);
 
-/* Payload specs. specs.c */
+/* Payload specs. specs.c; NULL: nothing is said of any payload */
 struct yk_specs *yk_specs_of_endpoint(const struct yoke_endpoint *endpoint);
 /* Of a text that came with Start, which is borrowed. 0, or an error raised. */
 int yk_specs_received(const char *text, struct yk_specs **ret_specs);
@@ -295,6 +296,18 @@ struct yoke_error *yk_relay_received(const struct yoke_portal *portal,
                                      const struct yk_error_message *message); /* never NULL */
 /* A Cancelled that leaves an actor: what its opener gets. Takes over the reference. */
 struct yoke_error *yk_relay_cancelled(struct yoke_error *cancelled, const char *endpoint);
+
+/*
+ * Opening in two steps: 0, and it is open but for the peer's word that it has started, or a failure
+ * and nothing is open; then the wait for that word, after which it is closed in any case. context.c
+ */
+int yk_context_begin(const struct yoke_site *site, struct yoke_context *ctx,
+                     struct yoke_portal *portal, const char *endpoint, struct yoke_value args,
+                     const struct yoke_context_opts *opts);
+int yk_context_wait(struct yoke_context *ctx);
+/* Asks the peer to end since its opener's body failed. */
+void yk_context_leave(struct yoke_context *ctx, const struct yoke_error *failure,
+                      const struct yoke_site *site);
 
 /* The outcome of a dialog, with the result taken out of it; NULL without memory. context.c */
 struct yoke_outcome *yk_outcome_new(struct yk_dialog *dialog);

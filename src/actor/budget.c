@@ -27,7 +27,10 @@ int64_t yk_budget_end(const struct yoke_portal *portal, int64_t budget_ns)
     return budget_ns > YOKE_NEVER - now ? YOKE_NEVER : now + budget_ns;
 }
 
-/* What is left until the deadline visible in `scope`, at least 1; 0: there is none. */
+/*
+ * What is left until the deadline visible in `scope`, at least 1; 0: there is none. The value
+ * borrows its texts from the cause, which the dialog keeps.
+ */
 static int64_t budget_in(struct yk_dialog *dialog, struct yoke_scope *scope, struct yk_arena *arena,
                          struct yoke_value *ret_cause)
 {
@@ -40,7 +43,8 @@ static int64_t budget_in(struct yk_dialog *dialog, struct yoke_scope *scope, str
         return 0;
     cause = yk_scope_deadline_cause(nearest);
     *ret_cause = yk_cause_to_value(arena, cause);
-    yoke_cause_unref(cause);
+    yoke_cause_unref(dialog->deadline_because);
+    dialog->deadline_because = cause;
     left = dialog->deadline_ns - yk_now(dialog->portal->actor->runtime);
     return left > 0 ? left : 1;
 }

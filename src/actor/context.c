@@ -25,6 +25,7 @@ struct yoke_outcome {
     struct yoke_error *error;
     bool cancel_called;
     bool cancel_acked;
+    bool caught;
 };
 
 struct yoke_outcome *yk_outcome_new(struct yk_dialog *dialog)
@@ -74,6 +75,19 @@ void yoke_context_cancel_at(const struct yoke_site *site, struct yoke_context *c
         request_cancel(ctx->dialog, &spec);
     else
         yk_scope_cancel_with(&ctx->scope, &spec);
+}
+
+void yk_context_leave(struct yoke_context *ctx, const struct yoke_error *failure,
+                      const struct yoke_site *site)
+{
+    struct yk_cause_spec spec = {
+        .kind = YOKE_CAUSE_OPENER_LEFT,
+        .site = site,
+        .because = failure->cause,
+        .error = failure->cancelled ? NULL : failure,
+    };
+
+    request_cancel(ctx->dialog, &spec);
 }
 
 static bool ready_to_go(const struct yk_dialog *dialog)
@@ -208,18 +222,12 @@ static int finish(struct yoke_context *ctx, struct yoke_error *failure,
 {
     struct yk_task *task = ctx->scope.task;
     struct yk_dialog *dialog = ctx->dialog;
-    struct yk_cause_spec spec = {
-        .kind = YOKE_CAUSE_OPENER_LEFT,
-        .site = site,
-        .because = failure != NULL ? failure->cause : NULL,
-        .error = failure != NULL && !failure->cancelled ? failure : NULL,
-    };
     struct yoke_error *peer;
     bool own_request;
     bool visible;
 
     if (failure != NULL)
-        request_cancel(dialog, &spec);
+        yk_context_leave(ctx, failure, site);
     drain_at_end(dialog);
     if (!dialog->finished)
         wait_outcome(dialog);
@@ -237,6 +245,8 @@ static int finish(struct yoke_context *ctx, struct yoke_error *failure,
     }
     own_request = peer != NULL && peer->code == YOKE_EPEERCANCELLED && dialog->request != NULL &&
                   peer->cause != NULL && yoke_id_equal(peer->cause->id, dialog->request->id);
+    if (ret_outcome != NULL && *ret_outcome != NULL)
+        (*ret_outcome)->caught = own_request || (failure != NULL && failure->cancelled && !visible);
     yk_scope_leave(&ctx->scope);
     ctx->magic = CONTEXT_CLOSED;
     ctx->dialog = NULL;
@@ -306,9 +316,9 @@ static int check_open_arguments(const struct yoke_site *site, const struct yoke_
     return 0;
 }
 
-int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
-                         struct yoke_portal *portal, const char *endpoint, struct yoke_value args,
-                         const struct yoke_context_opts *opts)
+int yk_context_begin(const struct yoke_site *site, struct yoke_context *ctx,
+                     struct yoke_portal *portal, const char *endpoint, struct yoke_value args,
+                     const struct yoke_context_opts *opts)
 {
     struct yk_task *task = yk_task_self("yoke_context_open");
     struct yk_dialog *dialog;
@@ -339,10 +349,32 @@ int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
     yk_scope_enter(&ctx->scope, task, dialog->endpoint, site, false);
     ctx->scope.context = true;
     dialog->ctx = ctx;
-    rc = wait_open(dialog);
+    return 0;
+}
+
+int yk_context_wait(struct yoke_context *ctx)
+{
+    struct yk_dialog *dialog = ctx->dialog;
+    int rc = wait_open(dialog);
+
     if (rc == 0 && dialog->first != NULL)
-        rc = yk_specs_check_received(dialog->specs, endpoint, portal, YK_SPEC_STARTED,
-                                     *dialog->first);
+        rc = yk_specs_check_received(dialog->specs, dialog->endpoint, dialog->portal,
+                                     YK_SPEC_STARTED, *dialog->first);
+    return rc;
+}
+
+int yoke_context_open_at(const struct yoke_site *site, struct yoke_context *ctx,
+                         struct yoke_portal *portal, const char *endpoint, struct yoke_value args,
+                         const struct yoke_context_opts *opts)
+{
+    struct yk_task *task = yk_task_self("yoke_context_open");
+    int rc = yk_context_begin(site, ctx, portal, endpoint, args, opts);
+    struct yk_dialog *dialog;
+
+    if (rc < 0)
+        return rc;
+    dialog = ctx->dialog;
+    rc = yk_context_wait(ctx);
     /* Once started it is open, even if the end came right behind: the body, or close, tells. */
     if (rc == 0 && (dialog->started || dialog->error == NULL))
         return 0;
@@ -436,6 +468,18 @@ bool yoke_outcome_cancel_acked(const struct yoke_outcome *outcome)
 bool yoke_outcome_cancelled(const struct yoke_outcome *outcome)
 {
     return outcome->error != NULL && outcome->error->code == YOKE_EPEERCANCELLED;
+}
+
+bool yoke_outcome_cancelled_caught(const struct yoke_outcome *outcome)
+{
+    return outcome->caught;
+}
+
+const struct yoke_actor_id *yoke_outcome_canceller(const struct yoke_outcome *outcome)
+{
+    return yoke_outcome_cancelled(outcome) && outcome->error->cause != NULL
+               ? &outcome->error->cause->requester.actor
+               : NULL;
 }
 
 const struct yoke_cause *yoke_outcome_cause(const struct yoke_outcome *outcome)

@@ -420,7 +420,10 @@ static void conclude(struct yk_incarnation *incarnation, int rc)
     /* One whose start was cancelled is not asked, it has nobody yet to hear it: it is signalled. */
     bool start_cancelled = child->phase != YK_CHILD_UP && rc == YOKE_CANCELLED;
 
-    yk_portal_lost(incarnation->portal, yoke_error_ref(died));
+    /* Who broke the protocol is told as that, by its contexts, too: one error, seen by all. */
+    yk_portal_lost(incarnation->portal,
+                   yoke_error_ref(incarnation->link_error != NULL ? incarnation->link_error
+                                                                  : died));
     if (incarnation->main_called)
         (void)yk_ladder_wait(&incarnation->main_ended, 0);
     incarnation->told = incarnation->portal->end_told && incarnation->rung == 0 &&

@@ -61,9 +61,15 @@ struct yk_specs *yk_specs_of_endpoint(const struct yoke_endpoint *endpoint)
     const struct yoke_endpoint_specs *given = &endpoint->specs;
     const char *texts[] = {given->args, given->started, given->stream_in, given->stream_out,
                            given->result};
-    struct yk_specs *specs = calloc(1, sizeof *specs);
+    struct yk_specs *specs;
     char fault[YK_SPEC_FAULT_SIZE];
+    size_t said = 0;
 
+    for (size_t i = 0; i < YK_SPECS; i++)
+        said += texts[i] != NULL;
+    if (said == 0)
+        return NULL;
+    specs = calloc(1, sizeof *specs);
     if (specs == NULL)
         bad_endpoint(endpoint->name, names[0], "no memory");
     yk_arena_init(&specs->arena);

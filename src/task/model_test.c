@@ -343,11 +343,21 @@ static void spawn_children(struct ward *ward, int depth)
     }
 }
 
+/* What cancels a place, or the first one around it that is being cancelled, shields or not. */
+static const struct place *visible_beyond(const struct place *place)
+{
+    while (place != NULL && visible(place) == NULL)
+        place = place->parent;
+    return place != NULL ? visible(place) : NULL;
+}
+
 /* What the close of the nursery leaves in flight. */
 static void expect_result(const struct ward *ward, struct player *player)
 {
     const struct place *outside = visible_outside(ward->place);
 
+    if (outside == NULL && !ward->place->cancelled)
+        outside = visible_beyond(ward->place->parent);
     player->place = ward->place->parent;
     forget_flight(player);
     if (ward->errors_n > 0) {
@@ -409,10 +419,14 @@ static int in_nursery(struct player *player, int depth)
 static void expect_start(const struct ward *start, const struct child *child, struct player *player)
 {
     const char *cause = cause_now(player);
+    const struct place *beyond;
 
     expect_result(start, player);
     if (player->flight[0] != '\0' || child->reported)
         return;
+    beyond = start->cancelled_seen ? visible_beyond(player->place) : NULL;
+    if (beyond != NULL) /* the start was cancelled from outside, and is shielded by now */
+        cause = beyond->cause;
     player->cancelled = cause[0] != '\0';
     if (player->cancelled)
         YK_TEXT_COPY(player->flight, cause);

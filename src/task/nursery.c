@@ -226,6 +226,12 @@ static int nursery_result(struct yoke_nursery *nursery, struct yk_task *task, in
 
         return rc < 0 ? rc : cancelled_rc;
     }
+    if (nursery->cancelled_seen && !scope->cancel_called) {
+        /* What cancelled a child is behind a shield by now: it goes on to there, as in trio. */
+        int cancelled_rc = yk_deliver_beyond(task, scope->parent);
+
+        return rc < 0 ? rc : cancelled_rc;
+    }
     if (nursery->cancelled_seen && scope->cancel_called) {
         int late_rc = yk_scope_caught(scope);
 
@@ -308,6 +314,8 @@ static int start_result(const struct yoke_site *site, const struct yk_start_hand
         return rc;
     if (!handshake->done) {
         rc = yk_check_cancelled(task);
+        if (rc == 0 && handshake->starting->cancelled_seen)
+            rc = yk_deliver_beyond(task, task->scope); /* it was shielded while the child ended */
         if (rc < 0)
             return rc;
         return yoke_raise_at(site, NULL, "yoke.NotStarted", ECHILD,

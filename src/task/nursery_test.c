@@ -496,10 +496,61 @@ YK_SIM_TEST(a_tree_of_nurseries_closes_from_the_leaves_up)
     return tree(&depth);
 }
 
+/* A nursery that one child shields when another has been cancelled already. */
+struct late_shield {
+    struct yoke_nursery nursery;
+    struct yoke_event ended; /* the child that is cancelled */
+};
+
+static int end_cancelled(void *arg)
+{
+    struct late_shield *late = arg;
+    int rc = yoke_sleep_forever();
+
+    yoke_event_set(&late->ended);
+    return rc;
+}
+
+static int shield_after_it(void *arg)
+{
+    struct late_shield *late = arg;
+    struct yoke_scope own;
+    int rc = yoke_scope_open(&own, &(struct yoke_scope_opts){.shield = true});
+
+    if (rc == 0)
+        rc = yoke_event_wait(&late->ended);
+    if (rc == 0)
+        rc = yoke_checkpoint(); /* now it is gone */
+    yoke_scope_set_shield(yoke_nursery_scope(&late->nursery), true);
+    return yoke_scope_close(&own, rc);
+}
+
+YK_SIM_TEST(a_nursery_shielded_after_a_child_was_cancelled_passes_the_cancelled_on)
+{
+    struct late_shield late;
+    struct yoke_scope outer;
+    int rc;
+
+    yoke_event_init(&late.ended);
+    yk_check_int(yoke_scope_open(&outer, NULL), 0);
+    yk_check_int(yoke_nursery_open(&late.nursery, NULL), 0);
+    yk_check_int(yoke_spawn(&late.nursery, end_cancelled, &late), 0);
+    yk_check_int(yoke_spawn(&late.nursery, shield_after_it, &late), 0);
+    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+    yoke_scope_cancel(&outer, "from outside");
+    rc = yoke_nursery_close(&late.nursery, 0);
+    yk_check_int(rc, YOKE_CANCELLED);
+    yk_check(!yoke_scope_cancelled_caught(&late.nursery.scope));
+    yk_check_int(yoke_scope_close(&outer, rc), 0);
+    yk_check(yoke_scope_cancelled_caught(&outer));
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(close_waits_for_all_children),
+        cmocka_unit_test(a_nursery_shielded_after_a_child_was_cancelled_passes_the_cancelled_on),
         cmocka_unit_test(an_empty_nursery_closes_at_once_with_the_result_zero),
         cmocka_unit_test(a_child_runs_only_after_the_next_checkpoint_of_its_parent),
         cmocka_unit_test(one_failing_child_is_the_result_itself_and_cancels_its_siblings),

@@ -65,6 +65,21 @@ int yk_deliver(struct yk_task *task)
     return yk_raise_cancelled(NULL, target, inner, inner_n);
 }
 
+int yk_deliver_beyond(struct yk_task *task, struct yoke_scope *scope)
+{
+    struct yoke_cause *inner[VISIBLE_MAX];
+    struct yoke_cause *target;
+    size_t inner_n;
+
+    while (scope != NULL && !scope->effective)
+        scope = scope->parent;
+    target = target_and_inner(scope, inner, &inner_n);
+    if (target == NULL)
+        return 0;
+    yk_event_cancel_delivered(task, target);
+    return yk_raise_cancelled(NULL, target, inner, inner_n);
+}
+
 const struct yoke_cause *yk_task_why(const struct yk_task *task)
 {
     struct yoke_cause *causes[VISIBLE_MAX];

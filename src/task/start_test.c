@@ -133,6 +133,50 @@ YK_SIM_TEST(a_child_that_ends_without_a_report_is_an_error_of_start)
     return yoke_nursery_close(&nursery, 0);
 }
 
+/* A start inside `inner`, which its child shields once it is cancelled from outside. */
+struct shielded_start {
+    struct yoke_scope outer, inner;
+};
+
+static int shield_when_cancelled(void *arg)
+{
+    struct shielded_start *shielded = arg;
+    int rc = yoke_sleep_forever();
+
+    yk_check_int(rc, YOKE_CANCELLED);
+    yoke_scope_set_shield(&shielded->inner, true);
+    return rc;
+}
+
+static int cancel_outer(void *arg)
+{
+    struct shielded_start *shielded = arg;
+
+    yk_check_int(yoke_wait_all_tasks_blocked(), 0);
+    yoke_scope_cancel(&shielded->outer, "from outside");
+    return 0;
+}
+
+YK_SIM_TEST(a_start_that_is_cancelled_and_then_shielded_is_still_a_cancelled_one)
+{
+    struct yoke_nursery nursery;
+    struct shielded_start shielded;
+    int rc;
+
+    yk_check_int(yoke_nursery_open(&nursery, NULL), 0);
+    yk_check_int(yoke_spawn(&nursery, cancel_outer, &shielded), 0);
+    yk_check_int(yoke_scope_open(&shielded.outer, NULL), 0);
+    yk_check_int(yoke_scope_open(&shielded.inner, NULL), 0);
+    rc = yoke_start(&nursery, shield_when_cancelled, &shielded, NULL);
+    yk_check_int(rc, YOKE_CANCELLED);
+    yk_check_text(yoke_cause_reason(yoke_error_cause(yoke_in_flight())), "from outside");
+    rc = yoke_scope_close(&shielded.inner, rc);
+    yk_check_int(rc, YOKE_CANCELLED);
+    yk_check_int(yoke_scope_close(&shielded.outer, rc), 0);
+    yk_check(yoke_scope_cancelled_caught(&shielded.outer));
+    return yoke_nursery_close(&nursery, 0);
+}
+
 static int fail_after_the_report(void *arg)
 {
     (void)arg;
@@ -497,6 +541,7 @@ int main(void)
         cmocka_unit_test(a_report_that_nobody_waits_for_is_an_error),
         cmocka_unit_test(an_error_before_the_report_is_that_of_start_and_leaves_the_nursery_alone),
         cmocka_unit_test(a_child_that_ends_without_a_report_is_an_error_of_start),
+        cmocka_unit_test(a_start_that_is_cancelled_and_then_shielded_is_still_a_cancelled_one),
         cmocka_unit_test(an_error_after_the_report_is_that_of_the_nursery),
         cmocka_unit_test(a_cancelled_starter_starts_nothing),
         cmocka_unit_test(cancelling_the_starter_cancels_the_child_that_has_not_reported),

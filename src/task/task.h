@@ -201,6 +201,13 @@ static inline struct yk_task *yk_task_self(const char *call)
 int yk_deliver(struct yk_task *task);
 
 /*
+ * Raises the Cancelled that is visible in `scope`, or in the first scope around it in which one is,
+ * whatever shields are between: for work that it has ended before they were put up. 0: there is
+ * none.
+ */
+int yk_deliver_beyond(struct yk_task *task, struct yoke_scope *scope);
+
+/*
  * The start of each blocking call: 0, or YOKE_CANCELLED with a Cancelled raised if the task is
  * being cancelled. What the call does after that must not fail for cancellation unless it parks.
  */

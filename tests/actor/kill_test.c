@@ -453,7 +453,7 @@ static struct yoke_error *lose_link(const char *endpoint, int code)
     yk_check_int(rc, 0);
     if (rc == 0) {
         rc = yoke_context_close(&ctx, yoke_sleep_forever(), NULL);
-        yk_check(rc == YOKE_EDIED || rc == YOKE_ELINK || rc == YOKE_CANCELLED);
+        yk_check(rc == YOKE_EDIED || rc == YOKE_ELINK || rc == YOKE_CANCELLED || rc == code);
         if (rc != YOKE_CANCELLED)
             yoke_clear();
     }

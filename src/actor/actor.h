@@ -20,6 +20,9 @@
 /* The cid of a dialog's cancel request is its own with this behind it, so that the ack finds it. */
 #define YK_REQUEST_SUFFIX "/c"
 
+/* What a small item has room for, and how many times that doubles for those that are kept. */
+enum { YK_ITEM_ROOM = 128, YK_ITEM_CLASSES = 10 };
+
 enum { YK_CID_SIZE = 40, YK_ENDPOINT_MAX = 128, YK_DIALOG_BUCKETS = 64 };
 
 struct yk_actor {
@@ -51,7 +54,7 @@ struct yk_item {
     struct yoke_value value;
     struct yk_lease lease; /* on shared memory that it borrows */
     bool large;            /* one of those of which fewer may be sent ahead */
-    size_t room; /* bytes of memory */
+    unsigned room_class; /* bytes of memory: YK_ITEM_ROOM << room_class, or more in the last */
     _Alignas(struct yoke_value) char memory[];
 };
 
@@ -69,8 +72,8 @@ struct yk_dialog {
     size_t items_n;
     size_t large_n;        /* of those */
     struct yk_item *lent;  /* what the last receive handed out */
-    struct yk_list spares; /* small items for use again */
-    size_t spares_n;
+    struct yk_list spares[YK_ITEM_CLASSES]; /* items for use again, by their room */
+    size_t spare_bytes;
     bool started;         /* Started came, or was sent */
     bool peer_stopped;    /* the peer has ended its direction */
     bool stopped;         /* this side has */

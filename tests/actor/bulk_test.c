@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <yoke/event.h>
 
 #include "../tests/support/actors.h"
 
@@ -80,19 +81,36 @@ static int mix(struct yoke_context *ctx, struct yoke_value args)
 }
 YOKE_ENDPOINT("bulk:mix", mix);
 
-/* Says something, and is gone. */
+static struct yoke_event dying;
+
+/* Starts, and fails when the actor is about to be killed. */
 static int last_words(struct yoke_context *ctx, struct yoke_value args)
 {
-    int rc = yoke_context_started(ctx, yoke_str("it began"));
+    int rc;
 
     (void)args;
+    yoke_event_init(&dying);
+    rc = yoke_context_started(ctx, yoke_str("it began"));
     if (rc == 0)
-        rc = yoke_stream_send(ctx, yoke_str("and went on"));
-    if (rc == 0)
-        raise(SIGKILL);
-    return rc;
+        rc = yoke_event_wait(&dying);
+    return rc < 0 ? rc : yoke_raise("test.LastWords", EIO, "this is the end");
 }
 YOKE_ENDPOINT("bulk:last_words", last_words);
+
+/* In one turn of the loop: the other endpoint has its say, and the process is gone. */
+static int die(struct yoke_context *ctx, struct yoke_value args)
+{
+    int rc = 0;
+
+    (void)ctx;
+    (void)args;
+    yoke_event_set(&dying);
+    for (int i = 0; rc == 0 && i < 3; i++)
+        rc = yoke_checkpoint();
+    raise(SIGKILL);
+    return rc;
+}
+YOKE_ENDPOINT("bulk:die", die);
 
 YK_PEER_TEST(large_arguments_and_results_arrive_whole)
 {
@@ -181,29 +199,28 @@ YK_PEER_TEST(a_sender_of_large_values_is_not_held_up_by_small_ones_that_were_con
     yk_check_int(yoke_context_close(&ctx, 0, NULL), 0);
 }
 
-YK_ACTORS_TEST(what_an_actor_said_before_it_was_killed_is_told)
+static void hear_last_words(struct yoke_portal *peer)
 {
-    struct yoke_actor_nursery nursery;
-    struct yoke_portal *peer;
     struct yoke_context ctx;
-    struct yoke_value value;
-    int rc = yoke_actor_nursery_open(&nursery, NULL);
+    struct yoke_error *error;
+    int rc = yoke_context_open(&ctx, peer, "bulk:last_words", yoke_nil(), NULL);
 
     yk_check_int(rc, 0);
-    peer = yk_start_actor(&nursery, "peer");
-    if (peer != NULL && yoke_context_open(&ctx, peer, "bulk:last_words", yoke_nil(), NULL) == 0) {
-        yk_check_text(yk_text_of(yoke_context_first(&ctx)), "it began");
-        rc = yoke_stream_receive(&ctx, &value);
-        yk_check_int(rc, 1);
-        if (rc > 0)
-            yk_check_text(yk_text_of(value), "and went on");
-        rc = yoke_context_close(&ctx, rc, NULL);
-        yk_check_int(rc, YOKE_EDIED);
-    } else {
-        yk_check(!"a context with it");
-    }
-    rc = yoke_actor_nursery_close(&nursery, rc);
+    if (rc < 0)
+        return;
+    yk_check_text(yk_text_of(yoke_context_first(&ctx)), "it began");
+    rc = yoke_call(peer, "bulk:die", yoke_nil(), NULL);
     yk_check(rc < 0);
+    yoke_clear();
+    yk_check_int(yoke_context_close(&ctx, 0, NULL), YOKE_EREMOTE);
+    error = yk_caught();
+    yk_check(yk_find_error(error, "test.LastWords") != NULL);
+    yoke_error_unref(error);
+}
+
+YK_ACTORS_TEST(what_an_actor_said_before_it_was_killed_is_told)
+{
+    yk_check(yk_with_peer(NULL, hear_last_words) < 0);
     yoke_clear();
     return 0;
 }

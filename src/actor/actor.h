@@ -41,7 +41,7 @@ struct yoke_portal {
     bool up;                 /* its Aid has come */
     struct yoke_error *lost; /* why nothing comes any more; shared by all who wait */
     struct yk_list dialogs[YK_DIALOG_BUCKETS];
-    struct yk_dialog *recent; /* found last, or NULL */
+    struct yk_dialog *recent;     /* found last, or NULL */
     struct yk_list waiters;       /* for `up`, and for dialogs to end */
     struct yk_actor_child *child; /* NULL: not our child */
     bool end_expected;            /* this actor asked it to end */
@@ -54,7 +54,7 @@ struct yk_item {
     struct yoke_value value;
     struct yk_lease lease; /* on shared memory that it borrows */
     bool large;            /* one of those of which fewer may be sent ahead */
-    unsigned room_class; /* bytes of memory: YK_ITEM_ROOM << room_class, or more in the last */
+    unsigned room_class;   /* bytes of memory: YK_ITEM_ROOM << room_class, or more in the last */
     _Alignas(struct yoke_value) char memory[];
 };
 
@@ -70,16 +70,16 @@ struct yk_dialog {
     struct yk_list senders;
     struct yk_list items;
     size_t items_n;
-    size_t large_n;        /* of those */
-    struct yk_item *lent;  /* what the last receive handed out */
+    size_t large_n;                         /* of those */
+    struct yk_item *lent;                   /* what the last receive handed out */
     struct yk_list spares[YK_ITEM_CLASSES]; /* items for use again, by their room */
     size_t spare_bytes;
-    bool started;         /* Started came, or was sent */
-    bool peer_stopped;    /* the peer has ended its direction */
-    bool stopped;         /* this side has */
-    bool finished;        /* the peer's terminal message came, or the peer is lost */
-    bool returned;        /* it was Return */
-    bool draining;        /* close waits: values are dropped */
+    bool started;      /* Started came, or was sent */
+    bool peer_stopped; /* the peer has ended its direction */
+    bool stopped;      /* this side has */
+    bool finished;     /* the peer's terminal message came, or the peer is lost */
+    bool returned;     /* it was Return */
+    bool draining;     /* close waits: values are dropped */
     struct yoke_value *first;
     struct yoke_value *result;  /* opener: received; endpoint: to be sent */
     struct yoke_error *error;   /* opener: the peer's, owned */

@@ -93,7 +93,8 @@ static void fail(struct yk_link *link, int error)
     close_fd_out(link);
 }
 
-/* Writes once, with the descriptor that goes with the first byte, or up to the byte it goes with. */
+/* Writes once, with the descriptor that goes with the first byte, or up to the byte it goes with.
+ */
 static ssize_t write_once(struct yk_link *link)
 {
     const unsigned char *data = link->out.data + link->out.start;

@@ -58,12 +58,12 @@ struct yk_link {
     /* shared memory */
     bool shares; /* both sides take it */
     struct yk_pool pool;
-    struct yk_view *view;     /* NULL before the peer has offered any */
-    struct yk_list lenders;   /* senders that wait for a segment of the pool */
-    bool reclaiming;          /* the peer was asked to release some */
-    bool stuck;               /* and has released none */
-    bool owes_answer;         /* it asked us */
-    int fd_out;               /* goes with the byte of `out` at fd_at; -1: none */
+    struct yk_view *view;   /* NULL before the peer has offered any */
+    struct yk_list lenders; /* senders that wait for a segment of the pool */
+    bool reclaiming;        /* the peer was asked to release some */
+    bool stuck;             /* and has released none */
+    bool owes_answer;       /* it asked us */
+    int fd_out;             /* goes with the byte of `out` at fd_at; -1: none */
     size_t fd_at;
     int fds_in[YK_LINK_FDS];
     unsigned fds_in_n;

@@ -28,11 +28,11 @@ struct yk_segment {
 struct yk_pool {
     struct yk_bulk_out bulk;
     struct yk_segment segments[YK_SEGMENTS_MAX];
-    size_t total;        /* bytes of all */
-    uint32_t placed;     /* by the message being written */
-    size_t wanted;       /* bytes of a value for which there was no segment; 0: none */
-    unsigned asked_for;  /* large values until now, or since the last failure to offer */
-    unsigned seldom;     /* no offer before that many */
+    size_t total;       /* bytes of all */
+    uint32_t placed;    /* by the message being written */
+    size_t wanted;      /* bytes of a value for which there was no segment; 0: none */
+    unsigned asked_for; /* large values until now, or since the last failure to offer */
+    unsigned seldom;    /* no offer before that many */
 };
 
 void yk_pool_init(struct yk_pool *pool);

@@ -66,7 +66,7 @@ struct pair {
     bool keep;             /* the first is to be held */
     struct yoke_value value;
     unsigned char mark;
-    unsigned shared;       /* messages that came through shared memory */
+    unsigned shared; /* messages that came through shared memory */
 };
 
 static void begin_sharing(struct yk_link *link)
@@ -593,8 +593,7 @@ YK_REAL_TEST(the_queue_to_a_peer_that_does_not_read_is_bounded)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(
-            large_values_come_to_go_through_shared_memory_and_segments_are_used_again),
+        cmocka_unit_test(large_values_come_to_go_through_shared_memory_and_segments_are_used_again),
         cmocka_unit_test(what_is_lent_is_not_written_over_and_outlives_its_link),
         cmocka_unit_test(a_message_that_cannot_be_sent_gives_its_segment_back),
         cmocka_unit_test(without_descriptors_values_go_as_bytes),

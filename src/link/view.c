@@ -3,9 +3,9 @@
  * The view. Everything that comes from the peer is checked: a descriptor must be of memory whose
  * size is what was said and sealed, or a peer that cut it would kill this process by SIGBUS; a
  * number must be that of a segment that is ours to read, since the peer may write to the others.
- * The bytes themselves may change while they are read if the peer breaks the protocol, as those of a
- * process of the same user may in other ways: they are handed out as bin, whose content nothing here
- * looks at.
+ * The bytes themselves may change while they are read if the peer breaks the protocol, as those of
+ * a process of the same user may in other ways: they are handed out as bin, whose content nothing
+ * here looks at.
  */
 #include "link/view.h"
 
@@ -115,7 +115,8 @@ int yk_view_accept(struct yk_view *view, int64_t number, int64_t size, int fd)
         if (fd >= 0)
             map(view, (unsigned)number, (size_t)size, fd);
         else
-            view->refused |= bit; /* this process was out of descriptors, so that the kernel kept it */
+            view->refused |=
+                bit; /* this process was out of descriptors, so that the kernel kept it */
         changed(view);
     }
     if (fd >= 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The receiver's side of shared memory: the peer's segments, mapped to be read. What a message
- * refers to is leased: by the message itself until the next one, unless its receiver takes the lease
- * over. A view lasts as long as any lease of it, even if its link has ended before.
+ * refers to is leased: by the message itself until the next one, unless its receiver takes the
+ * lease over. A view lasts as long as any lease of it, even if its link has ended before.
  */
 #ifndef YK_LINK_VIEW_H
 #define YK_LINK_VIEW_H
@@ -41,8 +41,8 @@ struct yk_view *yk_view_new(void (*changed)(void *arg), void *arg); /* NULL: no 
 void yk_view_abandon(struct yk_view *view);
 
 /*
- * The peer offers a segment. `fd` is taken over; negative: none came. 0, also when it is refused for
- * want of memory or of descriptors; -EBADMSG with an error raised: it is not as it must be.
+ * The peer offers a segment. `fd` is taken over; negative: none came. 0, also when it is refused
+ * for want of memory or of descriptors; -EBADMSG with an error raised: it is not as it must be.
  */
 YOKE_MUST_CHECK int yk_view_accept(struct yk_view *view, int64_t number, int64_t size, int fd);
 

@@ -19,7 +19,7 @@
 #include "base/memory.h"
 
 enum {
-    CAPACITY_MIN = 512,       /* a few small frames */
+    CAPACITY_MIN = 512,        /* a few small frames */
     CAPACITY_KEEP = 512 << 10, /* kept while empty: one large frame must not pin its memory */
 };
 

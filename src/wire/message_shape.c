@@ -119,7 +119,7 @@ static const struct yk_field release_fields[] = {
 #define OPENING(name)                                                                              \
     .opening = "\x83\xa8msg_type" name "\xa3"                                                      \
                "cid",                                                                              \
-    .opening_size = sizeof("\x83\xa8msg_type" name "\xa3"                                         \
+    .opening_size = sizeof("\x83\xa8msg_type" name "\xa3"                                          \
                            "cid") -                                                                \
                     1
 

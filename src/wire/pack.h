@@ -16,10 +16,10 @@ enum { YK_NAME_MAX = 31 }; /* longest str whose head is one byte */
 struct yk_packer {
     struct yk_buffer *buffer;
     struct yk_bulk_out *bulk; /* or NULL: all is in the frame */
-    size_t room;       /* bytes that may still be written */
-    bool repair;       /* write something near to what can't be written as it is (below) */
-    int rc;            /* 0, -ENOMEM, -EINVAL or -EMSGSIZE */
-    const char *fault; /* static text; NULL while rc is 0 */
+    size_t room;              /* bytes that may still be written */
+    bool repair;              /* write something near to what can't be written as it is (below) */
+    int rc;                   /* 0, -ENOMEM, -EINVAL or -EMSGSIZE */
+    const char *fault;        /* static text; NULL while rc is 0 */
 };
 
 /*

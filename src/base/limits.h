@@ -74,7 +74,7 @@
 #define YK_SHARE_AHEAD       (4u << 20)   /* bytes of segments of one size: they stay in a cache */
 #define YK_SHARE_MAX         (32u << 20)  /* bytes of all segments, each way of a link */
 #define YK_THREADS_MAX       32 /* calls in worker threads at a time, without an own limiter */
-#define YK_POSTS_MAX         (1u << 14) /* posts to a runtime that have not begun: each has a stack */
+#define YK_POSTS_MAX         (1u << 14) /* posts to a runtime not begun yet: each has a stack */
 
 /* processes */
 #define YK_SPAWN_FDS_MAX   64 /* given to one process: the spawner keeps them on its stack */

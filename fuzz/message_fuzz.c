@@ -2,7 +2,7 @@
 /*
  * libFuzzer target: a frame body from a peer. It is decoded or refused; what was decoded is sent
  * on, read again and sent on again, and both times the bytes are the same. The body is also read as
- * a plain value, in the same way.
+ * a plain value, in the same way; and as one of a link that shares memory, with references to it.
  *
  * `./dev fuzz` builds and runs it. By hand, with the library's sources of base, error and wire (no
  * libdw and no json-c: nothing here prints) in $sources:
@@ -17,6 +17,7 @@
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "base/limits.h"
 #include "wire/message.h"
 #include "wire/value.h"
 
@@ -55,6 +56,30 @@ static void fuzz_message(const uint8_t *data, size_t size)
     check_same();
 }
 
+/* Segments that the peer of a link may refer to: number n has n * 100 bytes, even ones alone. */
+static const char shared[YK_SEGMENTS_MAX * 100];
+
+static const void *find(struct yk_bulk_in *bulk, unsigned number, size_t size)
+{
+    (void)bulk;
+    return number % 2 == 0 && number < YK_SEGMENTS_MAX && size > 0 && size <= number * 100 ? shared
+                                                                                           : NULL;
+}
+
+/* Only the bytes that were said to be there are read: sent on in the frame, they are the same. */
+static void fuzz_shared(const uint8_t *data, size_t size)
+{
+    struct yk_bulk_in bulk = {.find = find};
+    struct yk_message message;
+    char *body = yk_arena_strndup(&arena, (const char *)data, size);
+
+    yk_assert(body != NULL);
+    if (yk_message_decode_in_place(&arena, body, size, &bulk, &message) < 0)
+        yoke_clear();
+    else
+        yk_assert(yk_message_encode(&first, &message, true) == 0);
+}
+
 static void fuzz_value(const uint8_t *data, size_t size)
 {
     struct yoke_value value, again, *copy;
@@ -79,6 +104,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_message(data, size);
     empty(&first);
     empty(&second);
+    yk_arena_reset(&arena);
+    fuzz_shared(data, size);
+    empty(&first);
     yk_arena_reset(&arena);
     fuzz_value(data, size);
     empty(&first);

@@ -103,7 +103,7 @@ struct yoke_context { /* the opener's lives in its frame; every field is private
 };
 
 struct yoke_context_opts {
-    unsigned window;             /* values the peer may send ahead of receiving; 0: 64 */
+    unsigned window;             /* values the peer may send ahead; 0: 64, more of small ones */
     int64_t teardown_timeout_ns; /* how long close waits for a cancelled peer; 0: 5 s */
     bool allow_overruns;         /* as yoke_stream_allow_overruns */
 };

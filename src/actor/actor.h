@@ -25,6 +25,9 @@
 /* Start.pld_spec where there is nothing to say; as plain peers write it. */
 #define YK_SPEC_TEXT_ANY "typing.Any"
 
+/* What a small item has room for, and how many times that doubles for those that are kept. */
+enum { YK_ITEM_ROOM = 128, YK_ITEM_CLASSES = 10 };
+
 enum { YK_CID_SIZE = 40, YK_ENDPOINT_MAX = 128, YK_DIALOG_BUCKETS = 64 };
 
 enum yk_spec_of {
@@ -113,7 +116,7 @@ struct yk_item {
     struct yoke_value value;
     struct yk_lease lease; /* on shared memory that it borrows */
     bool large;            /* one of those of which fewer may be sent ahead */
-    size_t room;           /* bytes of memory */
+    unsigned room_class;   /* bytes of memory: YK_ITEM_ROOM << room_class, or more in the last */
     _Alignas(struct yoke_value) char memory[];
 };
 
@@ -130,10 +133,10 @@ struct yk_dialog {
     struct yk_list senders;
     struct yk_list items;
     size_t items_n;
-    size_t large_n;        /* of those */
-    struct yk_item *lent;  /* what the last receive handed out */
-    struct yk_list spares; /* small items for use again */
-    size_t spares_n;
+    size_t large_n;                         /* of those */
+    struct yk_item *lent;                   /* what the last receive handed out */
+    struct yk_list spares[YK_ITEM_CLASSES]; /* items for use again, by their room */
+    size_t spare_bytes;
     bool started;      /* Started came, or was sent */
     bool peer_stopped; /* the peer has ended its direction */
     bool stopped;      /* this side has */

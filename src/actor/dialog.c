@@ -18,8 +18,6 @@
 #include "base/text.h"
 #include "wire/value.h"
 
-enum { ITEM_ROOM = 128 }; /* bytes of what a small item borrows */
-
 static size_t bucket_of(const char *cid)
 {
     uint32_t hash = 2166136261u; /* FNV-1a */
@@ -46,48 +44,71 @@ struct yk_dialog *yk_dialog_new(struct yoke_portal *portal, const char *cid)
     yk_list_init(&dialog->in_openers);
     dialog->deadline_ns = YOKE_NEVER;
     dialog->wanted_ns = YOKE_NEVER;
-    yk_list_init(&dialog->spares);
+    for (unsigned i = 0; i < YK_ITEM_CLASSES; i++)
+        yk_list_init(&dialog->spares[i]);
     yk_list_append(&portal->dialogs[bucket_of(cid)], &dialog->in_portal);
     return dialog;
 }
 
-/*
- * An item with a value that was just received: a copy, but for bytes in shared memory. NULL: no
- * memory. Of small items some are kept for use again.
- */
+static size_t room_of(unsigned room_class)
+{
+    return (size_t)YK_ITEM_ROOM << room_class;
+}
+
+/* An item with room for so many bytes, used again if there is one; NULL: no memory. */
+static struct yk_item *item_with_room(struct yk_dialog *dialog, size_t size)
+{
+    unsigned room_class = 0;
+    struct yk_list *spare = NULL;
+    struct yk_item *item;
+
+    while (room_class < YK_ITEM_CLASSES && room_of(room_class) < size)
+        room_class++;
+    if (room_class < YK_ITEM_CLASSES) {
+        size = room_of(room_class);
+        spare = yk_list_pop(&dialog->spares[room_class]);
+    }
+    if (spare != NULL) {
+        dialog->spare_bytes -= size;
+        return yk_container_of(spare, struct yk_item, node);
+    }
+    item = size < SIZE_MAX - sizeof *item ? yk_malloc(sizeof *item + size) : NULL;
+    if (item != NULL)
+        item->room_class = room_class;
+    return item;
+}
+
+/* An item with a value that was just received: a copy, but for bytes in shared memory. NULL: no
+ * memory. */
 static struct yk_item *item_new(struct yk_dialog *dialog, const struct yoke_value *value)
 {
     static const struct yk_value_size nothing;
     struct yk_view *view = dialog->portal->link.view;
     bool shared = view != NULL && view->current != 0 && value->type == YOKE_BIN;
     struct yk_value_size size = shared ? nothing : yk_value_measure(value);
-    struct yk_list *spare = size.total <= ITEM_ROOM ? yk_list_pop(&dialog->spares) : NULL;
-    size_t room = size.total < ITEM_ROOM ? ITEM_ROOM : size.total;
-    struct yk_item *item;
+    struct yk_item *item = item_with_room(dialog, size.total);
 
-    if (spare != NULL) {
-        dialog->spares_n--;
-        item = yk_container_of(spare, struct yk_item, node);
-    } else {
-        item = room < SIZE_MAX - sizeof *item ? yk_malloc(sizeof *item + room) : NULL;
-        if (item == NULL)
-            return NULL;
-        item->room = room;
-    }
+    if (item == NULL)
+        return NULL;
     item->large = shared || size.total > YK_STREAM_SMALL;
     item->lease = shared ? yk_view_take(view) : (struct yk_lease){NULL, 0};
     item->value = shared ? *value : yk_value_copy_to(item->memory, &size, value);
     return item;
 }
 
+/* Some are kept, since fresh memory costs more than all else about a value. */
 static void item_free(struct yk_dialog *dialog, struct yk_item *item)
 {
+    size_t room;
+
     if (item == NULL)
         return;
     yk_lease_end(&item->lease);
-    if (item->room == ITEM_ROOM && dialog->spares_n < YK_STREAM_SPARES) {
-        dialog->spares_n++;
-        yk_list_append(dialog->spares.next, &item->node); /* first: it is in the cache */
+    room = item->room_class < YK_ITEM_CLASSES ? room_of(item->room_class) : YK_STREAM_SPARES;
+    if (dialog->spare_bytes < YK_STREAM_SPARES - room) {
+        dialog->spare_bytes += room;
+        /* first: it is in the cache */
+        yk_list_append(dialog->spares[item->room_class].next, &item->node);
     } else {
         free(item);
     }
@@ -113,9 +134,10 @@ static void drop_items(struct yk_dialog *dialog)
 
     while ((item = take_item(dialog)) != NULL)
         item_free(dialog, item);
-    while ((node = yk_list_pop(&dialog->spares)) != NULL)
-        free(yk_container_of(node, struct yk_item, node));
-    dialog->spares_n = 0;
+    for (unsigned i = 0; i < YK_ITEM_CLASSES; i++)
+        while ((node = yk_list_pop(&dialog->spares[i])) != NULL)
+            free(yk_container_of(node, struct yk_item, node));
+    dialog->spare_bytes = 0;
 }
 
 void yk_dialog_free(struct yk_dialog *dialog)

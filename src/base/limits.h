@@ -89,15 +89,15 @@
 #define YK_STREAM_WINDOW     64   /* values in flight per direction of a context */
 #define YK_STREAM_WINDOW_MAX 1024 /* of small ones, once they are consumed as they come */
 #define YK_STREAM_SMALL      1024 /* bytes of a value that counts as small: 1 MiB are in flight */
-#define YK_STREAM_SPARES     1024 /* small items that a context keeps for use again */
-#define YK_LINK_QUEUE_MAX    (1u << 20)  /* bytes queued on a link before senders of values wait */
-#define YK_SEGMENTS_MAX      32          /* of shared memory, each way of a link: bits of a mask */
-#define YK_SHARE_LEAST       (16u << 10) /* bytes of a bin from which on it is shared; measured */
-#define YK_SEGMENT_SIZE_MAX  (16u << 20) /* bytes: to make one holds the thread, 0.4 ms a MiB */
-#define YK_SHARE_AHEAD       (4u << 20)  /* bytes of segments of one size: they stay in a cache */
-#define YK_SHARE_MAX         (32u << 20) /* bytes of all segments, each way of a link */
+#define YK_STREAM_SPARES     (512u << 10) /* bytes of items that a context keeps for use again */
+#define YK_LINK_QUEUE_MAX    (256u << 10) /* bytes queued on a link before senders of values wait */
+#define YK_SEGMENTS_MAX      32           /* of shared memory, each way of a link: bits of a mask */
+#define YK_SHARE_LEAST       (16u << 10)  /* bytes of a bin from which on it is shared; measured */
+#define YK_SEGMENT_SIZE_MAX  (16u << 20)  /* bytes: to make one holds the thread, 0.4 ms a MiB */
+#define YK_SHARE_AHEAD       (4u << 20)   /* bytes of segments of one size: they stay in a cache */
+#define YK_SHARE_MAX         (32u << 20)  /* bytes of all segments, each way of a link */
 #define YK_THREADS_MAX       32 /* calls in worker threads at a time, without an own limiter */
-#define YK_POSTS_MAX         (1u << 14) /* posts that have not begun: each gets a stack */
+#define YK_POSTS_MAX         (1u << 14) /* posts to a runtime not begun yet: each has a stack */
 
 /* processes */
 #define YK_SPAWN_FDS_MAX   64 /* given to one process: the spawner keeps them on its stack */

@@ -80,7 +80,6 @@ void yk_link_fini(struct yk_link *link)
     yk_buffer_fini(&link->out);
     yk_arena_fini(&link->arena);
     yk_pool_fini(&link->pool);
-    yk_view_message_done(link->view);
     yk_view_abandon(link->view);
     close_fd_out(link);
     close_fds_in(link);
@@ -355,17 +354,21 @@ static int handle_own(struct yk_link *link, const struct yk_message *message)
     return rc < 0 ? rc : 1;
 }
 
-/* Once; descriptors that come are kept for the frame that tells of them, as far as may be. */
-static ssize_t receive_once(struct yk_link *link, void *data, size_t size)
+/*
+ * Once; descriptors that come are kept for the frame that tells of them, as far as may be. A read
+ * ends at a byte that one came with, whatever is behind it: that is told.
+ */
+static ssize_t receive_once(struct yk_link *link, void *data, size_t size, bool *ret_cut)
 {
     ssize_t n;
-    int fd = -1;
+    int fd = YK_NO_FD;
 
-    if (!link->shares)
-        return link->ops->receive(link, data, size); /* the kernel closes what comes */
+    if (link->ops->receive_fd == NULL)
+        return link->ops->receive(link, data, size);
     if (yk_buffer_size(&link->in) == 0)
         close_fds_in(link); /* all frames up to here were read, and none told of them */
     n = link->ops->receive_fd(link, data, size, &fd);
+    *ret_cut = fd != YK_NO_FD;
     if (fd >= 0 && link->fds_in_n < YK_LINK_FDS)
         link->fds_in[link->fds_in_n++] = fd;
     else if (fd >= 0)
@@ -382,14 +385,15 @@ static int read_some(struct yk_link *link)
         return yoke_raise("yoke.Link", rc, "no memory to receive");
     for (;;) {
         size_t room = link->in.capacity - link->in.end;
-        ssize_t n =
-            link->drained ? -EAGAIN : receive_once(link, link->in.data + link->in.end, room);
+        unsigned char *to = link->in.data + link->in.end;
+        bool cut = false;
+        ssize_t n = link->drained ? -EAGAIN : receive_once(link, to, room, &cut);
 
         /*
          * A stream that gave less than there was room for has no more for now, and the poller tells
          * of what comes; but of its end it may have told together with what was just read.
          */
-        link->drained = n > 0 && (size_t)n < room && !link->fd.exceptional;
+        link->drained = n > 0 && (size_t)n < room && !cut && !link->fd.exceptional;
         if (n > 0) {
             link->in.end += (size_t)n;
             return 1;

@@ -14,6 +14,9 @@
 
 struct yk_link;
 
+/* What comes instead of a descriptor: none, or one that this process had no room for. */
+enum { YK_NO_FD = -1, YK_LOST_FD = -2 };
+
 /* One transport; src/link/<name>/. The descriptor is non-blocking and close-on-exec. */
 struct yk_link_ops {
     const char *name;
@@ -23,7 +26,7 @@ struct yk_link_ops {
     void (*close)(struct yk_link *link); /* NULL: close(2) */
     /*
      * Where descriptors can be passed and memory shared, or NULL: the same as above, with one that
-     * goes with the first byte (lent), or that has come with some byte (the caller's; -1: none).
+     * goes with the first byte (lent), or that has come with some byte (the caller's).
      */
     ssize_t (*send_fd)(struct yk_link *link, const void *data, size_t size, int fd);
     ssize_t (*receive_fd)(struct yk_link *link, void *data, size_t size, int *ret_fd);

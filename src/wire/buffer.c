@@ -20,7 +20,7 @@
 
 enum {
     CAPACITY_MIN = 512,        /* a few small frames */
-    CAPACITY_KEEP = 256 << 10, /* kept while empty: one large frame must not pin its memory */
+    CAPACITY_KEEP = 512 << 10, /* kept while empty: one large frame must not pin its memory */
 };
 
 void yk_buffer_init(struct yk_buffer *buffer)

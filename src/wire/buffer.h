@@ -47,7 +47,7 @@ YOKE_MUST_CHECK static inline int yk_buffer_append(struct yk_buffer *buffer, con
     return 0;
 }
 
-/* n bytes at the front were used up; an empty buffer starts over, and gives back memory over 256
+/* n bytes at the front were used up; an empty buffer starts over, and gives back memory over 512
  * KiB. */
 void yk_buffer_consume(struct yk_buffer *buffer, size_t n);
 

@@ -78,6 +78,7 @@ static ssize_t unix_receive_fd(struct yk_link *link, void *data, size_t size, in
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return -errno;
+    *ret_fd = message.msg_flags & MSG_CTRUNC ? YK_LOST_FD : YK_NO_FD;
     head = CMSG_FIRSTHDR(&message);
     if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&
         head->cmsg_len == CMSG_LEN(sizeof *ret_fd))

@@ -40,8 +40,8 @@ struct yoke_portal {
     struct yk_list dialogs[YK_DIALOG_BUCKETS];
     struct yk_list waiters; /* for `up`, and for dialogs to end */
     /*
-     * Not NULL: the front of a child of ours, which is what programs hold. It has no link; each
-     * incarnation of the child has a portal of its own, and `lost` here is the end of the last one.
+     * Not NULL: to a child of ours. Its front is what programs hold, and has no link; `lost` there
+     * is the end of the last incarnation. Each of these has a portal of its own, with the link.
      */
     struct yk_actor_child *child;
     bool end_expected; /* this actor asked it to end */

@@ -135,7 +135,7 @@ enum yoke_spawner {
                             stderr before it is up passes through its parent, and is in the error of
                             a start that fails */
     YOKE_SPAWN_ZYGOTE,   /* a process forked from the zygote (yoke_main_opts), of the root only:
-                            faster, with the memory that the program had when yoke_main was called */
+                            faster, with the memory that the program had before it had a runtime */
     YOKE_SPAWN_THREAD,   /* a thread of this process, with a runtime of its own. Shares its memory,
                             signals and exit(3), and can't be killed: closing its nursery waits for
                             one that does not obey, and says so on stderr */

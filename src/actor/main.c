@@ -29,6 +29,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "io/signal.h"
+#include "io/zygote.h"
 
 /* Set once before any task runs, and read by the signal handler. */
 static int32_t expected_parent;
@@ -171,7 +172,7 @@ int yoke_main_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_n
     int rc;
 
     yoke_serve_if_spawned(opts->argc, opts->argv);
-    rc = opts->zygote ? yk_zygote_start() : 0;
+    rc = opts->zygote ? yk_actor_zygote_start() : 0;
     if (rc < 0) {
         dprintf(2, "yoke: no zygote can be made: %s\n",
                 rc == -EBUSY ? "there are threads already, or there is one" : strerror(-rc));

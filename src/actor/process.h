@@ -9,7 +9,7 @@
 #include <signal.h>
 
 #include "actor/actor.h"
-#include "actor/tail.h"
+#include "io/tail.h"
 
 /*
  * What the kernel sends an actor when its parent is gone: one of its own, since it comes for each

@@ -22,11 +22,7 @@ int yk_serve_thread(struct yk_spawned *spawned);
 /* Its parent knows it. */
 void yk_spawned_known(void);
 
-/*
- * The zygote of this process. Start: 0 or -errno; -EBUSY if there are threads, or one already. Stop
- * waits until it has ended; without one it does nothing. zygote.c
- */
-int yk_zygote_start(void);
-void yk_zygote_stop(void);
+/* As yk_zygote_start, of a zygote of actors. zygote.c */
+int yk_actor_zygote_start(void);
 
 #endif

@@ -39,6 +39,7 @@ static void *thread_main(void *arg)
     actor->status = yk_serve_thread(&actor->spawned);
     (void)getrusage(RUSAGE_THREAD, &actor->usage);
     if (write(actor->ended_fd, &one, sizeof one) < 0)
+        /* tidy-allow errno: this thread has no runtime any more */
         yk_assert(errno == EAGAIN); /* it is set already */
     return NULL;
 }
@@ -70,6 +71,7 @@ static int thread_start(struct yk_incarnation *incarnation, int fd)
     actor->spawned.thread = true;
     actor->spawned.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     actor->ended_fd = actor->spawned.fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    /* tidy-allow errno: nothing above switches */
     rc = actor->ended_fd < 0 ? -errno : create(actor);
     if (rc == 0) {
         incarnation->process.pid = getpid();

@@ -27,6 +27,7 @@
 
 #include "../tests/support/actors.h"
 #include "actor/spawned.h"
+#include "io/zygote.h"
 
 enum { GONE_S = 20 };
 
@@ -123,7 +124,7 @@ static void run(yoke_task_fn fn, enum yoke_spawner spawner)
 
     yoke_error_stats(&before);
     if (spawner == YOKE_SPAWN_ZYGOTE)
-        assert_int_equal(yk_zygote_start(), 0);
+        assert_int_equal(yk_actor_zygote_start(), 0);
     yk_check_int(yoke_run(fn, &spawner, NULL), 0);
     yoke_clear();
     yk_zygote_stop();

@@ -4,7 +4,7 @@
  * given as another descriptor. It does so when its parent says that it knows it, which that says
  * after it has read the pipe empty: so nothing is lost, and nothing overtakes.
  */
-#include "actor/tail.h"
+#include "io/tail.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
  * What a new process says on stderr before it is up: passed on to our stderr, its end kept for the
  * error of a start that fails.
  */
-#ifndef YK_ACTOR_TAIL_H
-#define YK_ACTOR_TAIL_H
+#ifndef YK_IO_TAIL_H
+#define YK_IO_TAIL_H
 
 #include "base/limits.h"
 #include "io/fd.h"

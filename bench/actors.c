@@ -5,9 +5,11 @@
  * floors.
  */
 #include <errno.h>
+#include <signal.h>
 #include <yoke/actor.h>
 #include <yoke/context.h>
 #include <yoke/error.h>
+#include <yoke/task.h>
 
 #include "../bench/bench.h"
 
@@ -342,6 +344,169 @@ static int stream_1m_value(double *ret)
     return bulk_value(1 << 20, 1000, ret);
 }
 
+/* From the start of an actor until its first call has returned. */
+static int zygote_main(void *arg)
+{
+    static const struct yoke_actor_opts forked = {
+        .expose = "bench:*",
+        .spawner = YOKE_SPAWN_ZYGOTE,
+    };
+    double *ret_us = arg;
+    int64_t total = 0;
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < STARTS; i++) {
+        struct yoke_actor_nursery nursery;
+        struct yoke_portal *portal;
+        int64_t begin;
+
+        rc = yoke_actor_nursery_open(&nursery, NULL);
+        begin = bench_now();
+        if (rc == 0)
+            rc = yoke_actor_start(&nursery, "peer", &forked, &portal);
+        if (rc == 0)
+            rc = call_echo(portal);
+        total += bench_now() - begin;
+        rc = yoke_actor_nursery_close(&nursery, rc);
+    }
+    *ret_us = (double)total / STARTS / 1e3;
+    return rc;
+}
+
+static int zygote_value(double *ret)
+{
+    char *argv[] = {(char *)"yoke-bench", NULL};
+    int status = yoke_main(zygote_main, &(struct yoke_main_opts){
+                                            .argc = 1,
+                                            .argv = argv,
+                                            .arg = ret,
+                                            .zygote = true,
+                                        });
+
+    return status == 0 ? 0 : -EIO; /* told on stderr */
+}
+
+/* Three actors below this one, `depth` levels deep; then they stay. */
+static int grow(struct yoke_actor_nursery *nursery, int64_t depth)
+{
+    struct yoke_actor_opts opts = {
+        .expose = "bench:*",
+        .run = "bench:grow",
+        .args = YOKE_MAP({"depth", yoke_int(depth - 1)}),
+    };
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && depth > 0 && i < 3; i++)
+        rc = yoke_actor_start(nursery, "branch", &opts, NULL);
+    return rc;
+}
+
+static int grow_branch(struct yoke_context *ctx, struct yoke_value args)
+{
+    struct yoke_actor_nursery nursery;
+    int64_t depth = 0;
+    int rc = yoke_actor_nursery_open(&nursery, NULL);
+
+    if (rc == 0)
+        rc = yoke_value_int(yoke_value_get(args, "depth"), "depth", &depth);
+    if (rc == 0)
+        rc = grow(&nursery, depth);
+    if (rc == 0)
+        rc = yoke_context_started(ctx, yoke_nil());
+    if (rc == 0)
+        rc = yoke_sleep_forever();
+    return yoke_actor_nursery_close(&nursery, rc);
+}
+YOKE_ENDPOINT("bench:grow", grow_branch);
+
+static int cancel_tree_main(void *arg)
+{
+    double *ret_ms = arg;
+    struct yoke_actor_nursery nursery;
+    int64_t begin;
+    int rc = yoke_actor_nursery_open(&nursery, NULL);
+
+    if (rc == 0)
+        rc = grow(&nursery, 3);
+    begin = bench_now();
+    rc = yoke_actor_nursery_close(&nursery, rc);
+    *ret_ms = (double)(bench_now() - begin) / 1e6;
+    return rc;
+}
+
+static int cancel_tree_value(double *ret)
+{
+    return yoke_run(cancel_tree_main, ret, NULL);
+}
+
+static int measure_memory(struct yoke_portal *portal, double *ret_kib)
+{
+    int rc = call_echo(portal);
+
+    if (rc == 0)
+        rc = bench_private_memory(yoke_portal_actor(portal)->pid, ret_kib);
+    return rc;
+}
+
+static int memory_main(void *ret)
+{
+    return with_actor(measure_memory, ret);
+}
+
+static int memory_value(double *ret)
+{
+    return yoke_run(memory_main, ret, NULL);
+}
+
+static int stay(struct yoke_context *ctx, struct yoke_value args)
+{
+    int rc = yoke_context_started(ctx, yoke_nil());
+
+    (void)args;
+    return rc < 0 ? rc : yoke_sleep_forever();
+}
+YOKE_ENDPOINT("bench:stay", stay);
+
+static int measure_death(struct yoke_portal *portal, double *ret_us)
+{
+    struct yoke_context ctx;
+    struct yoke_error *error;
+    int64_t begin;
+    int rc = yoke_context_open(&ctx, portal, "bench:stay", yoke_nil(), NULL);
+
+    if (rc < 0)
+        return rc;
+    begin = bench_now();
+    kill(yoke_portal_actor(portal)->pid, SIGKILL);
+    rc = yoke_context_close(&ctx, 0, NULL);
+    *ret_us = (double)(bench_now() - begin) / 1e3;
+    if (rc != YOKE_EDIED)
+        return rc < 0 ? rc : yoke_raise("bench.Death", EBADMSG, "it was killed, and has not died");
+    error = yoke_catch();
+    yoke_error_unref(error);
+    return 0;
+}
+
+/* Its death is handled by the context; that it is told to the nursery as well is on purpose. */
+static int death_main(void *arg)
+{
+    struct yoke_actor_opts opts = {.expose = "bench:*", .restart = YOKE_RESTART_TEMPORARY};
+    struct yoke_actor_nursery nursery;
+    struct yoke_portal *portal;
+    int rc = yoke_actor_nursery_open(&nursery, NULL);
+
+    if (rc == 0)
+        rc = yoke_actor_start(&nursery, "peer", &opts, &portal);
+    if (rc == 0)
+        rc = measure_death(portal, arg);
+    return yoke_actor_nursery_close(&nursery, rc);
+}
+
+static int death_value(double *ret)
+{
+    return yoke_run(death_main, ret, NULL);
+}
+
 const struct bench_case bench_actor_cases[] = {
     {"call", "us", call_value, bench_raw_round_trip,
      "64 bytes there and back on a socketpair, between two processes", false},
@@ -352,6 +517,14 @@ const struct bench_case bench_actor_cases[] = {
     {"actor_start_exec", "us", start_value, bench_raw_start,
      "an empty program spawned, its first byte read, reaped", false},
     {"cancel_8", "ms", cancel_value, bench_raw_kill_8, "8 idle processes killed and reaped", false},
+    {"cancel_39", "ms", cancel_tree_value, bench_raw_kill_39, "39 idle processes killed and reaped",
+     false},
+    {"actor_start_zygote", "us", zygote_value, bench_raw_fork, "a fork, its first byte read",
+     false},
+    {"death_wake", "us", death_value, bench_raw_death,
+     "an empty process killed, its pidfd waited for", false},
+    {"actor_memory", "KiB", memory_value, bench_raw_memory,
+     "private memory of an idle empty program", false},
     {"stream_64b", "messages/s", stream_value, bench_raw_stream,
      "64 bytes a write on a socketpair, one way, between two processes", true},
     {"stream_64k", "MiB/s", stream_64k_value, bench_raw_64k,

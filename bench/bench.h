@@ -82,9 +82,14 @@ int bench_raw_resume_100k(double *ret_ms); /* 100,000 */
 int bench_raw_rounds_10k(double *ret_ns);  /* one of 10,000 parked coroutines resumed, and back */
 
 /* Floors made of bare processes: system calls only. process.c */
-int bench_raw_round_trip(double *ret_us);     /* 64 bytes there and back on a socketpair */
-int bench_raw_start(double *ret_us);          /* an empty program: spawned, first byte, reaped */
-int bench_raw_kill_8(double *ret_ms);         /* 8 idle processes killed and reaped */
+int bench_raw_round_trip(double *ret_us); /* 64 bytes there and back on a socketpair */
+int bench_raw_start(double *ret_us);      /* an empty program: spawned, first byte, reaped */
+int bench_raw_kill_8(double *ret_ms);     /* 8 idle processes killed and reaped */
+int bench_raw_kill_39(double *ret_ms);
+int bench_raw_fork(double *ret_us);    /* until the first byte of the child */
+int bench_raw_death(double *ret_us);   /* from SIGKILL until its pidfd is readable */
+int bench_raw_memory(double *ret_kib); /* private memory of an idle empty program */
+int bench_private_memory(int pid, double *ret_kib);
 int bench_raw_stream(double *ret_per_second); /* messages of 64 bytes, one way */
 int bench_raw_64k(double *ret_mib);           /* MiB a second in writes of 64 KiB, one way */
 int bench_raw_1m(double *ret_mib);            /* the same of 1 MiB */

@@ -6,11 +6,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +21,7 @@
 
 extern char **environ;
 
-enum { ROUND_TRIPS = 20000, MESSAGES = 200000, STARTS = 20, KILLED = 8, MESSAGE = 64 };
+enum { ROUND_TRIPS = 20000, MESSAGES = 200000, STARTS = 20, KILLED_MAX = 39, MESSAGE = 64 };
 enum { BULK_MAX = 1 << 20, RING_PLACES = 4 };
 
 struct peer {
@@ -330,20 +333,28 @@ int bench_raw_start(double *ret_us)
     return rc;
 }
 
-int bench_raw_kill_8(double *ret_ms)
+/* Spawns idle processes, and waits until each runs. Their number, or -errno; *ret_n in any case. */
+static int spawn_idle(struct peer *peers, int n, int *ret_n)
 {
-    struct peer peers[KILLED];
-    int64_t begin;
-    int n = 0;
     int rc = 0;
 
-    while (rc == 0 && n < KILLED) {
+    for (*ret_n = 0; rc == 0 && *ret_n < n;) {
         char byte;
 
-        rc = spawn_empty(&peers[n], true);
+        rc = spawn_empty(&peers[*ret_n], true);
         if (rc == 0)
-            rc = read_all(peers[n++].fd, &byte, 1);
+            rc = read_all(peers[(*ret_n)++].fd, &byte, 1);
     }
+    return rc;
+}
+
+static int raw_kill(int count, double *ret_ms)
+{
+    struct peer peers[KILLED_MAX];
+    int64_t begin;
+    int n;
+    int rc = spawn_idle(peers, count, &n);
+
     begin = bench_now();
     for (int i = 0; i < n; i++)
         if (kill(peers[i].pid, SIGKILL) < 0)
@@ -356,5 +367,104 @@ int bench_raw_kill_8(double *ret_ms)
     *ret_ms = (double)(bench_now() - begin) / 1e6;
     for (int i = 0; i < n; i++)
         close(peers[i].fd);
+    return rc;
+}
+
+int bench_raw_kill_8(double *ret_ms)
+{
+    return raw_kill(8, ret_ms);
+}
+
+int bench_raw_kill_39(double *ret_ms)
+{
+    return raw_kill(39, ret_ms);
+}
+
+/* Says that it runs, and stays until its socket ends. */
+static int show_and_stay(int fd)
+{
+    char byte = 'x';
+    int rc = write_all(fd, &byte, 1);
+
+    return rc == 0 && read_all(fd, &byte, 1) == -EPIPE ? 0 : -EIO;
+}
+
+int bench_raw_fork(double *ret_us)
+{
+    int64_t total = 0;
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < STARTS; i++) {
+        int64_t begin = bench_now();
+        struct peer peer;
+        char byte;
+        int ended;
+
+        rc = open_peer(&peer, show_and_stay);
+        if (rc < 0)
+            return rc;
+        rc = read_all(peer.fd, &byte, 1);
+        total += bench_now() - begin;
+        ended = close_peer(&peer);
+        rc = rc < 0 ? rc : ended;
+    }
+    *ret_us = (double)total / STARTS / 1e3;
+    return rc;
+}
+
+int bench_raw_death(double *ret_us)
+{
+    struct pollfd wait = {.events = POLLIN};
+    struct peer peer;
+    int64_t begin = 0;
+    int n;
+    int rc = spawn_idle(&peer, 1, &n);
+
+    if (n == 0)
+        return rc;
+    wait.fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+    if (wait.fd < 0)
+        rc = -errno;
+    begin = bench_now();
+    if (kill(peer.pid, SIGKILL) < 0 || (rc == 0 && poll(&wait, 1, -1) < 0))
+        rc = -errno;
+    *ret_us = (double)(bench_now() - begin) / 1e3;
+    (void)reap(peer.pid);
+    if (wait.fd >= 0)
+        close(wait.fd);
+    close(peer.fd);
+    return rc;
+}
+
+int bench_private_memory(int pid, double *ret_kib)
+{
+    char path[64], line[256];
+    FILE *file;
+    long kib;
+
+    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return -errno;
+    *ret_kib = 0;
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "Private_Clean: %ld", &kib) == 1 ||
+            sscanf(line, "Private_Dirty: %ld", &kib) == 1)
+            *ret_kib += (double)kib;
+    fclose(file);
+    return 0;
+}
+
+int bench_raw_memory(double *ret_kib)
+{
+    struct peer peer;
+    int n;
+    int rc = spawn_idle(&peer, 1, &n);
+
+    if (n == 0)
+        return rc;
+    if (rc == 0)
+        rc = bench_private_memory(peer.pid, ret_kib);
+    (void)close_peer(&peer);
     return rc;
 }

@@ -29,8 +29,10 @@ struct yk_supervisor;
 struct yoke_main_opts {
     int argc; /* as given to main; required */
     char **argv;
-    void *arg;                           /* for the main function */
-    const char *name;                    /* of the root actor; NULL: "root" */
+    void *arg;        /* for the main function */
+    const char *name; /* of the root actor; NULL: "root" */
+    bool zygote; /* before anything else, fork a process for YOKE_SPAWN_ZYGOTE to fork actors from:
+                    the program must not have threads by then */
     const struct yoke_watch_opts *watch; /* to yoke_watch with; NULL: only if YOKE_WATCH or
                                             YOKE_HOG_MS is in the environment */
 };
@@ -82,11 +84,10 @@ enum yoke_restart_kind {
 /* An end of an actor that did not fail its nursery. Everything is borrowed for the call. */
 struct yoke_actor_end {
     struct yoke_portal *portal;
-    const struct yoke_error
-        *error;             /* why, handled by that; NULL: it obeyed, for a sibling that failed */
-    bool restarts;          /* it will be up again, unless its nursery ends before */
-    unsigned restart_count; /* of this actor so far, this one included */
-    int64_t delay_ns;       /* before it is started again */
+    const struct yoke_error *error; /* why, handled; NULL: it obeyed, for a sibling */
+    bool restarts;                  /* it will be up again, unless its nursery ends before */
+    unsigned restart_count;         /* of this actor so far, this one included */
+    int64_t delay_ns;               /* before it is started again */
 };
 
 struct yoke_actor_nursery_opts {
@@ -128,6 +129,18 @@ YOKE_API YOKE_MUST_CHECK int yoke_actor_nursery_close_at(const struct yoke_site 
 /* Its scope: cancelling it cancels the actors and whatever runs in the body. */
 YOKE_API struct yoke_scope *yoke_actor_nursery_scope(struct yoke_actor_nursery *nursery);
 
+/* How an actor comes into being. Supervision is the same for all. */
+enum yoke_spawner {
+    YOKE_SPAWN_EXEC = 0, /* a new process of this executable, or of another one. What it says on
+                            stderr before it is up passes through its parent, and is in the error of
+                            a start that fails */
+    YOKE_SPAWN_ZYGOTE,   /* a process forked from the zygote (yoke_main_opts), of the root only:
+                            faster, with the memory that the program had before it had a runtime */
+    YOKE_SPAWN_THREAD,   /* a thread of this process, with a runtime of its own. Shares its memory,
+                            signals and exit(3), and can't be killed: closing its nursery waits for
+                            one that does not obey, and says so on stderr */
+};
+
 struct yoke_actor_opts {
     const char *expose; /* endpoints it may serve: patterns as of fnmatch(3), separated by spaces,
                            such as "sum:* admin:ping"; NULL: none */
@@ -136,7 +149,8 @@ struct yoke_actor_opts {
                         and up once that has called yoke_context_started; NULL: it only serves */
     struct yoke_value args; /* for `run`, copied */
     enum yoke_restart_kind restart;
-    const char *executable;    /* NULL: the running one */
+    enum yoke_spawner spawner;
+    const char *executable;    /* NULL: the running one; only of YOKE_SPAWN_EXEC */
     int64_t start_timeout_ns;  /* until it is up; 0: 10 s */
     int64_t cancel_timeout_ns; /* from the cancel request to SIGTERM; 0: 3 s */
     int64_t term_timeout_ns;   /* from SIGTERM to SIGKILL; 0: 1 s */

@@ -101,8 +101,8 @@ struct yoke_portal {
     struct yk_dialog *recent; /* found last, or NULL */
     struct yk_list waiters;   /* for `up`, and for dialogs to end */
     /*
-     * Not NULL: the front of a child of ours, which is what programs hold. It has no link; each
-     * incarnation of the child has a portal of its own, and `lost` here is the end of the last one.
+     * Not NULL: to a child of ours. Its front is what programs hold, and has no link; `lost` there
+     * is the end of the last incarnation. Each of these has a portal of its own, with the link.
      */
     struct yk_actor_child *child;
     struct yk_incarnation *incarnation; /* not NULL: of this incarnation of a child of ours */

@@ -57,8 +57,20 @@ static int check(const char *name, const struct yoke_actor_opts *opts, struct yk
     if ((unsigned)opts->restart > YOKE_RESTART_TEMPORARY)
         return yoke_raise("yoke.Misuse", EINVAL, "actor %s: %d is no kind of restart", name,
                           (int)opts->restart);
+    if ((unsigned)opts->spawner > YOKE_SPAWN_THREAD)
+        return yoke_raise("yoke.Misuse", EINVAL, "actor %s: %d is no spawner", name,
+                          (int)opts->spawner);
+    if (opts->executable != NULL && opts->spawner != YOKE_SPAWN_EXEC)
+        return yoke_raise("yoke.Misuse", EINVAL,
+                          "actor %s: an executable is named, but it is not to be executed", name);
     return 0;
 }
+
+static const struct yk_spawner *const spawners[] = {
+    [YOKE_SPAWN_EXEC] = &yk_spawner_exec,
+    [YOKE_SPAWN_ZYGOTE] = &yk_spawner_zygote,
+    [YOKE_SPAWN_THREAD] = &yk_spawner_thread,
+};
 
 static bool copy_opts(struct yk_actor_child *child, const struct yoke_actor_opts *opts)
 {
@@ -99,7 +111,7 @@ struct yk_actor_child *yk_child_new(struct yk_supervisor *supervisor, const char
         if (child->listens)
             child->listen = place;
         child->heartbeat_ns = opts->heartbeat_ns;
-        child->spawner = &yk_spawner_exec;
+        child->spawner = spawners[opts->spawner];
         YK_TEXT_COPY(child->id.name, name);
         child->front = yk_portal_new(actor);
         if (child->front == NULL) {
@@ -173,7 +185,7 @@ static bool takes_contexts(const struct yk_actor_child *child)
 
 int yk_portal_reach(struct yoke_portal *portal, struct yoke_portal **ret_peer)
 {
-    struct yk_actor_child *child = portal->child;
+    struct yk_actor_child *child = yk_is_front(portal) ? portal->child : NULL;
     int rc = 0;
 
     while (child != NULL && rc == 0 && portal->lost == NULL && !takes_contexts(child))

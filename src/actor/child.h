@@ -72,6 +72,12 @@ void yk_child_free(struct yk_actor_child *child);
 /* Task function of the supervisor: begun by yoke_start; hands over the portal once it is up. */
 int yk_child_supervise(void *child);
 
+/* Whether a portal is the front of a child. */
+static inline bool yk_is_front(const struct yoke_portal *portal)
+{
+    return portal->child != NULL && portal->child->front == portal;
+}
+
 /* It is up: tells its starter, or those who wait for it. 0 or negative. */
 int yk_child_up(struct yk_actor_child *child);
 

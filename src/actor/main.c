@@ -13,6 +13,7 @@
  * them in order and with its chain. A SIGINT that a process sends to one actor is for that actor.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,18 +23,13 @@
 #include <yoke/dump.h>
 #include <yoke/io.h>
 
-#include "actor/child.h"
+#include "actor/process.h"
+#include "actor/spawned.h"
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/text.h"
 #include "io/signal.h"
-
-/* What the command line of an actor says. */
-struct spawned {
-    struct yoke_actor_id id;
-    int fd;
-    int32_t parent_pid;
-};
+#include "io/zygote.h"
 
 /* Set once before any task runs, and read by the signal handler. */
 static int32_t expected_parent;
@@ -88,6 +84,17 @@ static void cancel_program(struct yoke_runtime *runtime, enum yoke_cause_kind ki
     cause = yk_cause_new_as(&nobody, &spec);
     yk_scope_cancel_cause(&runtime->main->scope, cause);
     yoke_cause_unref(cause);
+}
+
+static int own_stderr = -1; /* of a process that is not known to its parent yet */
+
+void yk_spawned_known(void)
+{
+    if (own_stderr < 0)
+        return;
+    dup2(own_stderr, STDERR_FILENO);
+    close(own_stderr);
+    own_stderr = -1;
 }
 
 static bool watched; /* by a thread, which then is to do what its options say */
@@ -165,7 +172,14 @@ int yoke_main_at(const struct yoke_site *site, yoke_task_fn fn, const char *fn_n
     int rc;
 
     yoke_serve_if_spawned(opts->argc, opts->argv);
+    rc = opts->zygote ? yk_actor_zygote_start() : 0;
+    if (rc < 0) {
+        dprintf(2, "yoke: no zygote can be made: %s\n",
+                rc == -EBUSY ? "there are threads already, or there is one" : strerror(-rc));
+        return 1;
+    }
     rc = yoke_run_at(site, run_root, fn_name, &root, &run);
+    yk_zygote_stop();
     if (rc < 0)
         return yoke_report(stderr);
     return rc > 125 ? 125 : rc;
@@ -203,27 +217,33 @@ static int parent_link(void *arg)
 
 static int serve_main(void *arg)
 {
-    const struct spawned *spawned = arg;
+    const struct yk_spawned *spawned = arg;
     struct yoke_runtime *runtime = yk_runtime_current;
     struct yk_actor *actor = yk_actor_of(runtime);
     struct yoke_portal *portal;
     int rc;
 
-    if (actor == NULL)
+    if (actor == NULL) {
+        close(spawned->fd);
         return -ENOMEM;
-    watch(NULL);
+    }
+    if (!spawned->thread)
+        watch(NULL);
     YK_TEXT_COPY(runtime->actor.uuid, spawned->id.uuid);
     actor->parent_pid = spawned->parent_pid;
     portal = yk_portal_new(actor);
-    if (portal == NULL)
+    if (portal == NULL) {
+        close(spawned->fd);
         return -ENOMEM;
+    }
     rc = yk_link_init(&portal->link, &yk_link_unix, spawned->fd);
     if (rc < 0) {
         yk_portal_unref(portal);
         return rc;
     }
     actor->parent = portal;
-    rc = yoke_start(runtime->system, watch_signals, NULL, NULL);
+    if (!spawned->thread) /* signals are the process's */
+        rc = yoke_start(runtime->system, watch_signals, NULL, NULL);
     if (rc == 0)
         rc = yoke_start(runtime->system, parent_link, portal, NULL);
     return rc < 0 ? rc : yoke_sleep_forever();
@@ -261,11 +281,12 @@ static bool parse_uid(const char *text, struct yoke_actor_id *id)
     return text != NULL && sscanf(text, "('%63[^']', '%36[^']')", id->name, id->uuid) == 2;
 }
 
-static bool parse(int argc, char **argv, struct spawned *spawned)
+static bool parse(int argc, char **argv, struct yk_spawned *spawned)
 {
     const char *module = option(argc, argv, "-m");
     const char *fd = option(argc, argv, "--parent_fd");
     const char *pid = option(argc, argv, "--parent_pid");
+    const char *err = option(argc, argv, "--stderr_fd");
 
     memset(spawned, 0, sizeof *spawned);
     if (module == NULL || strcmp(module, "yoke._child") != 0)
@@ -275,11 +296,12 @@ static bool parse(int argc, char **argv, struct spawned *spawned)
         _exit(2);
     }
     spawned->fd = atoi(fd);
+    spawned->stderr_fd = err != NULL ? atoi(err) : -1;
     spawned->parent_pid = (int32_t)atoi(pid);
     return true;
 }
 
-static void watch_parent(const struct spawned *spawned)
+static void watch_parent(const struct yk_spawned *spawned)
 {
     struct sigevent event;
 
@@ -301,15 +323,27 @@ static void watch_parent(const struct spawned *spawned)
         _exit(0); /* it died before we could ask for the death signal */
 }
 
+void yk_serve_process(struct yk_spawned *spawned)
+{
+    struct yoke_run_opts run = {.actor_name = spawned->id.name};
+
+    watch_parent(spawned);
+    if (spawned->stderr_fd >= 0 && fcntl(spawned->stderr_fd, F_SETFD, FD_CLOEXEC) == 0)
+        own_stderr = spawned->stderr_fd;
+    exit(exit_status(yoke_run_at(YOKE_HERE, serve_main, spawned->id.name, spawned, &run)));
+}
+
+int yk_serve_thread(struct yk_spawned *spawned)
+{
+    struct yoke_run_opts run = {.actor_name = spawned->id.name};
+
+    return exit_status(yoke_run_at(YOKE_HERE, serve_main, spawned->id.name, spawned, &run));
+}
+
 void yoke_serve_if_spawned(int argc, char **argv)
 {
-    struct yoke_run_opts run;
-    struct spawned spawned;
+    struct yk_spawned spawned;
 
-    if (!parse(argc, argv, &spawned))
-        return;
-    watch_parent(&spawned);
-    memset(&run, 0, sizeof run);
-    run.actor_name = spawned.id.name;
-    exit(exit_status(yoke_run_at(YOKE_HERE, serve_main, spawned.id.name, &spawned, &run)));
+    if (parse(argc, argv, &spawned))
+        yk_serve_process(&spawned);
 }

@@ -11,6 +11,7 @@
  */
 #include "actor/actor.h"
 #include "actor/child.h"
+#include "actor/spawned.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -147,6 +148,7 @@ static int handle_spawn_spec(struct yoke_portal *portal, const struct yk_spawn_s
 
     if (portal != portal->actor->parent)
         return refuse_message(portal, "a SpawnSpec, and is not the parent");
+    yk_spawned_known();
     for (size_t i = 0; i < spec->enable_modules.as.map.n; i++) {
         const char *key = spec->enable_modules.as.map.pairs[i].key;
         const char *gap = used == 0 ? "" : " ";
@@ -496,7 +498,7 @@ void yoke_portal_cancel_actor_at(const struct yoke_site *site, struct yoke_porta
     yk_task_self("yoke_portal_cancel_actor");
     portal->end_expected = true;
     cause = yk_cause_new(&spec);
-    if (portal->child != NULL)
+    if (yk_is_front(portal))
         portal = yk_child_end(portal->child, cause);
     if (portal == NULL) {
         yoke_cause_unref(cause);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +41,23 @@ static void process_ready(struct yk_watch *watch, unsigned events)
         set_event(incarnation, &incarnation->process_ended);
 }
 
+/* One that can't be watched ends with its link, and is waited for in place. */
+static int watch_thread(struct yk_incarnation *incarnation)
+{
+    struct yoke_host *host = host_of(incarnation);
+    struct yk_exit exit;
+    int rc;
+
+    incarnation->process_watch.fd = incarnation->process.pidfd;
+    rc = host->ops->watch_add(host, &incarnation->process_watch);
+    if (rc == 0)
+        return 0;
+    shutdown(incarnation->portal->link.fd.watch.fd, SHUT_RDWR);
+    (void)incarnation->child->spawner->reap(incarnation, &exit);
+    close(incarnation->process.pidfd);
+    return rc;
+}
+
 static int watch_process(struct yk_incarnation *incarnation)
 {
     struct yk_ladder ladder = {
@@ -50,7 +68,10 @@ static int watch_process(struct yk_incarnation *incarnation)
     int rc;
 
     incarnation->process_watch.ready = process_ready;
-    rc = yk_ladder_watch(&ladder, &incarnation->process_watch);
+    if (incarnation->child->spawner->kill != NULL)
+        rc = yk_ladder_watch(&ladder, &incarnation->process_watch);
+    else
+        rc = watch_thread(incarnation);
     if (rc == 0)
         return 0;
     return yoke_raise("yoke.Spawn", rc, "actor %s: its process can't be watched: %s",
@@ -79,8 +100,10 @@ static int spawn_process(struct yk_incarnation *incarnation)
         child->id.pid = (int32_t)incarnation->process.pid;
         rc = watch_process(incarnation);
     }
-    if (rc < 0)
+    if (rc < 0) {
+        yk_tail_close(&incarnation->tail);
         yk_link_fini(&incarnation->portal->link);
+    }
     return rc;
 }
 
@@ -98,6 +121,8 @@ static int link_task(void *arg)
     incarnation->link_scope = yoke_nursery_scope(&nursery);
     if (rc == 0)
         rc = yoke_spawn(&nursery, yk_link_writer, &portal->link);
+    if (rc == 0 && incarnation->tail.open)
+        rc = yoke_spawn(&nursery, yk_tail_pass_on, &incarnation->tail);
     if (rc == 0)
         rc = yk_portal_read(portal);
     if (rc < 0 && rc != YOKE_CANCELLED) {
@@ -253,8 +278,9 @@ static int greet(struct yk_incarnation *incarnation)
         rc = yk_portal_wait_up(portal);
     if (rc == -EPIPE)
         return 0; /* its end is told below, with its status */
+    yk_tail_drain(&incarnation->tail);
     if (rc == 0)
-        rc = send_spec(incarnation);
+        rc = send_spec(incarnation); /* it goes over to our stderr now */
     if (rc == 0)
         rc = wait_listening(incarnation);
     if (rc == 0 && incarnation->child->run != NULL)
@@ -415,7 +441,8 @@ static void conclude(struct yk_incarnation *incarnation, int rc)
     struct yk_actor_child *child = incarnation->child;
     struct yoke_error *died = yk_teardown_died(incarnation);
     int status = child->exit.status;
-    bool in_order = incarnation->rung == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool in_order = incarnation->rung == 0 && !incarnation->stuck && WIFEXITED(status) &&
+                    WEXITSTATUS(status) == 0;
     bool wanted = (incarnation->asked && !incarnation->main_returned) || child->front->end_expected;
     /* One whose start was cancelled is not asked, it has nobody yet to hear it: it is signalled. */
     bool start_cancelled = child->phase != YK_CHILD_UP && rc == YOKE_CANCELLED;
@@ -429,6 +456,10 @@ static void conclude(struct yk_incarnation *incarnation, int rc)
     incarnation->told = incarnation->portal->end_told && incarnation->rung == 0 &&
                         WIFEXITED(status) && !incarnation->main_called;
     incarnation->failure = gather(incarnation, died, in_order);
+    yk_tail_drain(&incarnation->tail);
+    if (!incarnation->portal->up)
+        yk_tail_note(&incarnation->tail,
+                     incarnation->failure != NULL ? incarnation->failure : died);
     keep_end(child, incarnation->failure != NULL ? incarnation->failure : died);
     if (incarnation->failure != NULL) {
         incarnation->end = YK_END_FAILED;
@@ -465,6 +496,7 @@ static int run_process(struct yk_incarnation *incarnation)
     rc = yoke_nursery_close(&nursery, rc);
     incarnation->tasks = NULL;
     yk_beat_unwatch(incarnation->portal);
+    yk_tail_close(&incarnation->tail);
     yk_link_fini(&incarnation->portal->link);
     return rc;
 }
@@ -474,6 +506,7 @@ static int prepare(struct yk_incarnation *incarnation, struct yk_actor_child *ch
     memset(incarnation, 0, sizeof *incarnation);
     incarnation->child = child;
     incarnation->process.pidfd = -1;
+    incarnation->tail.write_fd = -1;
     yoke_event_init(&incarnation->process_ended);
     yoke_event_init(&incarnation->link_ended);
     yoke_event_init(&incarnation->main_ended);
@@ -483,6 +516,7 @@ static int prepare(struct yk_incarnation *incarnation, struct yk_actor_child *ch
     if (incarnation->portal == NULL)
         return -ENOMEM;
     incarnation->portal->incarnation = incarnation;
+    incarnation->portal->child = child;
     return 0;
 }
 
@@ -504,8 +538,10 @@ int yk_incarnation_run(struct yk_actor_child *child)
         incarnation->failure = error;
         rc = 0;
     }
-    if (incarnation->portal != NULL)
+    if (incarnation->portal != NULL) {
         incarnation->portal->incarnation = NULL;
+        incarnation->portal->child = NULL;
+    }
     yk_portal_unref(incarnation->portal);
     incarnation->portal = NULL;
     return rc;

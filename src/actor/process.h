@@ -9,6 +9,7 @@
 #include <signal.h>
 
 #include "actor/actor.h"
+#include "io/tail.h"
 
 /*
  * What the kernel sends an actor when its parent is gone: one of its own, since it comes for each
@@ -26,6 +27,8 @@ struct yk_incarnation {
     struct yk_actor_child *child;
     struct yoke_portal *portal; /* owned reference */
     struct yk_process process;
+    struct yk_tail tail; /* what it says before it is up */
+    void *spawned;       /* its spawner's */
     struct yk_watch process_watch;
     struct yoke_event process_ended; /* the pidfd says so */
     struct yoke_event link_ended;    /* the reader has left */
@@ -41,6 +44,7 @@ struct yk_incarnation {
     bool taken; /* the exit is empty: somebody else in this process has waited for it */
     bool asked; /* to end, by its supervisor */
     int rung;   /* how high the ladder was climbed: 0, SIGTERM, SIGKILL */
+    bool stuck; /* it could only be waited for */
     enum yk_end end;
     bool told;                  /* a context has told of its failure already */
     struct yoke_error *failure; /* why it ended, unless it was asked; owned, not in flight */

@@ -21,6 +21,8 @@ struct yk_spawner {
     int (*reap)(struct yk_incarnation *incarnation, struct yk_exit *ret);
 };
 
-extern const struct yk_spawner yk_spawner_exec; /* a new process: an executable */
+extern const struct yk_spawner yk_spawner_exec;   /* a new process: an executable */
+extern const struct yk_spawner yk_spawner_zygote; /* a new process: a fork of the zygote */
+extern const struct yk_spawner yk_spawner_thread; /* a runtime on a thread of this process */
 
 #endif

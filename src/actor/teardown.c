@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,6 +103,25 @@ static int signal_until_ended(struct yk_incarnation *incarnation)
     return yk_ladder_climb(&ladder, SIGTERM, bounded(incarnation, incarnation->child->term_ns));
 }
 
+/* What can't be killed is waited for; a person is to know why nothing goes on. */
+static void wait_for_stuck(struct yk_incarnation *incarnation)
+{
+    const struct yk_actor_child *child = incarnation->child;
+
+    if (!incarnation->asked) {
+        shutdown(incarnation->portal->link.fd.watch.fd, SHUT_RDWR); /* as if its parent had died */
+        if (yk_ladder_wait(&incarnation->process_ended, child->cancel_ns))
+            return;
+    }
+    dprintf(STDERR_FILENO,
+            "yoke: actor %s does not end after its cancellation; it is a thread, which can't be "
+            "killed: it is waited for\n",
+            child->id.name);
+    while (!yk_ladder_wait(&incarnation->process_ended, 0))
+        continue;
+    incarnation->stuck = true;
+}
+
 void yk_teardown(struct yk_incarnation *incarnation, const struct yoke_error *failure)
 {
     struct yoke_event *ended = &incarnation->process_ended;
@@ -113,8 +133,12 @@ void yk_teardown(struct yk_incarnation *incarnation, const struct yoke_error *fa
         if (yk_ladder_wait(ended, bounded(incarnation, incarnation->child->cancel_ns)))
             return;
     }
-    if (!yk_ladder_wait(ended, 1))
+    if (yk_ladder_wait(ended, 1))
+        return;
+    if (incarnation->child->spawner->kill != NULL)
         incarnation->rung = signal_until_ended(incarnation);
+    else
+        wait_for_stuck(incarnation);
 }
 
 /* While a tracer holds it, an ended process can't be reaped by its parent. */
@@ -157,6 +181,8 @@ struct yoke_error *yk_teardown_died(const struct yk_incarnation *incarnation)
     const struct rusage *usage = &child->exit.usage;
     const char *when = incarnation->rung == SIGKILL
                            ? " after it ignored its cancellation and SIGTERM"
+                       : incarnation->stuck ? " long after its cancellation; it is a thread, which "
+                                              "can't be killed, and was waited for"
                        : incarnation->rung == SIGTERM ? " after it ignored its cancellation"
                        : !incarnation->portal->up     ? " before it was up"
                                                       : "";

@@ -57,13 +57,13 @@
                           */
 #define YK_CANCEL_NS                                                                               \
     INT64_C(3000000000) /* from an actor's cancel request to SIGTERM, as in tractor */
-#define YK_TERM_NS           INT64_C(1000000000) /* from SIGTERM to SIGKILL */
-#define YK_RESTARTS_MAX      1000                /* an actor nursery counts: one time stamp each */
-#define YK_RESTARTS          3                   /* within the period, by default */
-#define YK_RESTART_PERIOD_NS INT64_C(5000000000) /* as Erlang's supervisors */
-/* before a first restart: about what starting costs */
-#define YK_BACKOFF_NS     INT64_C(10000000)
-#define YK_BACKOFF_MAX_NS INT64_C(10000000000) /* a service that comes back later is missed */
+#define YK_TERM_NS           INT64_C(1000000000)  /* from SIGTERM to SIGKILL */
+#define YK_ZYGOTE_MS         5000                 /* a zygote forks in microseconds */
+#define YK_RESTARTS_MAX      1000                 /* an actor nursery counts: one time stamp each */
+#define YK_RESTARTS          3                    /* within the period, by default */
+#define YK_RESTART_PERIOD_NS INT64_C(5000000000)  /* as Erlang's supervisors */
+#define YK_BACKOFF_NS        INT64_C(10000000)    /* about what a start costs */
+#define YK_BACKOFF_MAX_NS    INT64_C(10000000000) /* a service that comes back later is missed */
 #define YK_TEARDOWN_NS                                                                             \
     INT64_C(5000000000) /* a context's close waits for a cancelled peer: longer than the ladder's  \
                   first rungs, so that the ladder speaks first */

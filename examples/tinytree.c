@@ -68,7 +68,8 @@ static int store_add(struct yoke_context *ctx, struct yoke_value args)
 }
 YOKE_ENDPOINT("store:add", store_add);
 
-/* --- a clerk: a worker -------------------------------------------------------------------------- */
+/* --- a clerk: a worker --------------------------------------------------------------------------
+ */
 
 static int clerk_sell(struct yoke_context *ctx, struct yoke_value args)
 {
@@ -81,7 +82,8 @@ static int clerk_sell(struct yoke_context *ctx, struct yoke_value args)
 }
 YOKE_ENDPOINT("clerk:sell", clerk_sell);
 
-/* --- the shop: a supervisor that is itself supervised --------------------------------------------- */
+/* --- the shop: a supervisor that is itself supervised
+ * --------------------------------------------- */
 
 static struct yoke_portal *clerks[CLERKS];
 
@@ -152,7 +154,8 @@ static int shop_main(struct yoke_context *ctx, struct yoke_value args)
 }
 YOKE_ENDPOINT("shop:main", shop_main);
 
-/* --- the root ------------------------------------------------------------------------------------- */
+/* --- the root
+ * ------------------------------------------------------------------------------------- */
 
 struct tree {
     struct yoke_portal *store, *shop;
@@ -187,8 +190,7 @@ static int show(struct tree *tree)
         printf("store %u, shop %u\n", yoke_portal_restarts(tree->store),
                yoke_portal_restarts(tree->shop));
         for (size_t i = 0; i < restarts->as.array.n; i++)
-            printf("  clerk-%zu %lld\n", i + 1,
-                   (long long)restarts->as.array.items[i].as.integer);
+            printf("  clerk-%zu %lld\n", i + 1, (long long)restarts->as.array.items[i].as.integer);
     }
     yoke_value_free(restarts);
     return rc;

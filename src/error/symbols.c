@@ -10,8 +10,8 @@
  * by build id on this machine only: libdw's standard search may ask servers, for minutes.
  *
  * libdw is loaded at the first lookup as well: with what it needs it would take more than half of
- * the time that a program needs to come up, and of the memory that an actor has for itself, and most
- * never look anything up.
+ * the time that a program needs to come up, and of the memory that an actor has for itself, and
+ * most never look anything up.
  *
  * Without libdw, or for a module without debug information, dladdr(3) names the module, the offset
  * in it, and the function if it is exported.

@@ -68,8 +68,7 @@ static int store_add(struct yoke_context *ctx, struct yoke_value args)
 }
 YOKE_ENDPOINT("store:add", store_add);
 
-/* --- a clerk: a worker --------------------------------------------------------------------------
- */
+/* --- a clerk: a worker --- */
 
 static int clerk_sell(struct yoke_context *ctx, struct yoke_value args)
 {

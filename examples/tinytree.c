@@ -30,7 +30,7 @@
 
 enum { CLERKS = 2, NAMES_MAX = 16, NAME = 32 };
 
-/* --- the store: a service with state, which its clients call ---------------------------------- */
+/* --- the store: a service with state, which its clients call --- */
 
 static struct count {
     char name[NAME];
@@ -68,8 +68,7 @@ static int store_add(struct yoke_context *ctx, struct yoke_value args)
 }
 YOKE_ENDPOINT("store:add", store_add);
 
-/* --- a clerk: a worker --------------------------------------------------------------------------
- */
+/* --- a clerk: a worker --- */
 
 static int clerk_sell(struct yoke_context *ctx, struct yoke_value args)
 {
@@ -82,8 +81,7 @@ static int clerk_sell(struct yoke_context *ctx, struct yoke_value args)
 }
 YOKE_ENDPOINT("clerk:sell", clerk_sell);
 
-/* --- the shop: a supervisor that is itself supervised
- * --------------------------------------------- */
+/* --- the shop: a supervisor that is itself supervised --- */
 
 static struct yoke_portal *clerks[CLERKS];
 
@@ -154,8 +152,7 @@ static int shop_main(struct yoke_context *ctx, struct yoke_value args)
 }
 YOKE_ENDPOINT("shop:main", shop_main);
 
-/* --- the root
- * ------------------------------------------------------------------------------------- */
+/* --- the root --- */
 
 struct tree {
     struct yoke_portal *store, *shop;

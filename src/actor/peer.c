@@ -124,8 +124,8 @@ static int run_link(struct yoke_portal *portal, int rc, int64_t greeting_ns, boo
     if (rc == 0)
         rc = live(portal);
     failure = yk_flight_take(yk_locus());
-    if (failure != NULL && !failure->cancelled)
-        yk_portal_farewell(portal, failure);
+    if (failure != NULL && !failure->cancelled && failure->remote == NULL)
+        yk_portal_farewell(portal, failure); /* unless it is the peer's own */
     if (portal->up) {
         if (failure != NULL && !failure->cancelled) {
             *ret_reason = yoke_error_ref(failure);

@@ -58,7 +58,7 @@ void yk_portal_unref(struct yoke_portal *portal)
     free(portal);
 }
 
-static void portal_changed(struct yoke_portal *portal)
+void yk_portal_changed(struct yoke_portal *portal)
 {
     while (yk_wake_first(&portal->waiters, 0))
         continue;
@@ -86,6 +86,8 @@ int yk_portal_greet(struct yoke_portal *portal)
                 .has_pid = true,
                 .pid = self->pid,
                 .has_is_registrar = true,
+                .is_registrar = portal->actor->registry != NULL,
+                .is_probe = portal->probing,
                 .yoke = EXTENSIONS_VERSION,
                 .host = self->host,
             },
@@ -130,7 +132,7 @@ static int handle_aid(struct yoke_portal *portal, const struct yk_aid *aid)
     portal->is_probe = aid->is_probe;
     portal->is_registrar = aid->has_is_registrar && aid->is_registrar;
     portal->up = true;
-    portal_changed(portal);
+    yk_portal_changed(portal);
     return 0;
 }
 
@@ -265,7 +267,7 @@ static void handle_farewell(struct yoke_portal *portal, const struct yk_error_me
     if (portal->farewell != NULL)
         return;
     portal->farewell = yk_relay_received(portal, message);
-    portal_changed(portal);
+    yk_portal_changed(portal);
 }
 
 static int handle_ping(struct yoke_portal *portal, const struct yk_beat *ping)
@@ -287,7 +289,7 @@ static int handle_listening(struct yoke_portal *portal, const struct yk_listenin
     rc = yk_place_from_wire(listening->addrs.as.array.items[0], &portal->place);
     if (rc == 0) {
         yk_place_format(&portal->place, portal->address);
-        portal_changed(portal);
+        yk_portal_changed(portal);
     }
     return rc;
 }
@@ -372,7 +374,7 @@ int yk_portal_read(struct yoke_portal *portal)
         rc = read_one(portal);
     while (rc > 0);
     portal->ended = true;
-    portal_changed(portal);
+    yk_portal_changed(portal);
     return rc;
 }
 
@@ -409,7 +411,9 @@ void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error)
 
             yk_dialog_finish(dialog, yoke_error_ref(error), YOKE_CAUSE_LINK_LOST);
         }
-    portal_changed(portal);
+    if (portal->actor->registry != NULL)
+        yk_registry_lost(portal->actor->registry, portal);
+    yk_portal_changed(portal);
 }
 
 void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const char *target_cid,

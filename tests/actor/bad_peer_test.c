@@ -386,8 +386,8 @@ BAD_PEER_TEST(a_start_in_anothers_name_is_refused, 0)
         yk_check_int(put_message(&raw, &start), 0);
         yk_check_int(next_message(&raw, &answer), 1);
         yk_check(answer.type == YK_ERROR && strcmp(answer.as.error.cid, "c1") == 0);
-        yk_check(strstr(answer.as.error.message, i == 0 ? "not the actor of this link"
-                                                        : "has no endpoint") != NULL);
+        yk_check(strstr(answer.as.error.message,
+                        i == 0 ? "not the actor of this link" : "has no endpoint") != NULL);
         start.as.start.uid.uuid = "00000000-0000-4000-8000-000000000666";
     }
     raw_close(&raw);

@@ -22,6 +22,7 @@
 #include <yoke/task.h>
 
 #include "../tests/support/actors.h"
+#include "../tests/support/rawpeer.h"
 #include "base/limits.h"
 #include "wire/message.h"
 
@@ -89,47 +90,7 @@ static int echo(struct yoke_context *ctx, struct yoke_value args)
 }
 YOKE_ENDPOINT("bad:echo", echo);
 
-/* --- a raw peer ------------------------------------------------------------------------------- */
-
-struct raw {
-    struct yoke_conn *conn;
-    struct yk_buffer in;
-    struct yk_arena arena;
-};
-
-static void raw_open(struct raw *raw, const char *address)
-{
-    const char *place = strncmp(address, "tcp:", 4) == 0 ? address + 4 : address;
-
-    raw->conn = NULL;
-    yk_check_int(yoke_connect(place, NULL, &raw->conn), 0);
-    yk_buffer_init(&raw->in);
-    yk_arena_init(&raw->arena);
-}
-
-static void raw_close(struct raw *raw)
-{
-    yoke_conn_unref(raw->conn);
-    yk_buffer_fini(&raw->in);
-    yk_arena_fini(&raw->arena);
-}
-
-static void put(struct raw *raw, const void *data, size_t size)
-{
-    yk_check_int(yoke_conn_write_all(raw->conn, data, size, NULL), 0);
-}
-
-static int put_message(struct raw *raw, const struct yk_message *message)
-{
-    struct yk_buffer frame;
-    int rc;
-
-    yk_buffer_init(&frame);
-    yk_check_int(yk_message_encode(&frame, message, true), 0);
-    rc = yoke_conn_write_all(raw->conn, frame.data + frame.start, yk_buffer_size(&frame), NULL);
-    yk_buffer_fini(&frame);
-    return rc;
-}
+/* --- what is said to it ----------------------------------------------------------------------- */
 
 static struct yk_message an_aid(const char *uuid)
 {
@@ -139,11 +100,11 @@ static struct yk_message an_aid(const char *uuid)
     return message;
 }
 
-static void greet(struct raw *raw)
+static void greet(struct yk_raw *raw)
 {
     struct yk_message aid = an_aid("00000000-0000-4000-8000-000000000666");
 
-    yk_check_int(put_message(raw, &aid), 0);
+    yk_check_int(yk_raw_send(raw, &aid), 0);
 }
 
 static struct yk_message a_start(const char *uuid)
@@ -158,45 +119,23 @@ static struct yk_message a_start(const char *uuid)
     return message;
 }
 
-/* The next message. 1; 0: the end, in order or by a reset. */
-static int next_message(struct raw *raw, struct yk_message *ret)
-{
-    const unsigned char *body;
-    size_t size;
-
-    while (yk_frame_next(&raw->in, &body, &size) == 0) {
-        ssize_t n;
-
-        yk_check_int(yk_buffer_reserve(&raw->in, 4096), 0);
-        n = yoke_conn_read(raw->conn, raw->in.data + raw->in.end, 4096);
-        if (n <= 0) {
-            yoke_clear();
-            return 0;
-        }
-        raw->in.end += (size_t)n;
-    }
-    yk_check_int(yk_message_decode(&raw->arena, body, size, ret), 0);
-    yk_buffer_consume(&raw->in, YK_FRAME_HEADER + size);
-    return 1;
-}
-
 /* The victim's own Aid comes first. */
-static void hear_aid(struct raw *raw)
+static void hear_aid(struct yk_raw *raw)
 {
     struct yk_message message;
 
-    if (next_message(raw, &message) != 1)
+    if (yk_raw_receive(raw, &message) != 1)
         yk_check_failed(__FILE__, __LINE__, "hung up in place of an Aid");
     else
         yk_check_int(message.type, YK_AID);
 }
 
 /* Then it says why it ends the link, and does. */
-static void hear_farewell(struct raw *raw, const char *text)
+static void hear_farewell(struct yk_raw *raw, const char *text)
 {
     struct yk_message message;
 
-    if (next_message(raw, &message) != 1) {
+    if (yk_raw_receive(raw, &message) != 1) {
         yk_check_failed(__FILE__, __LINE__, "hung up without a word of \"%s\"", text);
         return;
     }
@@ -205,7 +144,7 @@ static void hear_farewell(struct raw *raw, const char *text)
     if (message.type == YK_ERROR && strstr(message.as.error.message, text) == NULL)
         yk_check_failed(__FILE__, __LINE__, "it says \"%s\", not \"%s\"", message.as.error.message,
                         text);
-    yk_check_int(next_message(raw, &message), 0);
+    yk_check_int(yk_raw_receive(raw, &message), 0);
 }
 
 /* --- the tests -------------------------------------------------------------------------------- */
@@ -285,15 +224,15 @@ static int with_scene(int64_t greeting_ms, void (*body)(struct scene *scene))
 static void attack(struct scene *scene, bool greeted, const void *data, size_t size,
                    const char *text)
 {
-    struct raw raw;
+    struct yk_raw raw;
 
-    raw_open(&raw, scene->address);
+    yk_raw_open(&raw, scene->address);
     hear_aid(&raw);
     if (greeted)
         greet(&raw);
-    put(&raw, data, size);
+    yk_raw_put(&raw, data, size);
     hear_farewell(&raw, text);
-    raw_close(&raw);
+    yk_raw_close(&raw);
     check_dropped(scene, text);
     check_unaffected(scene);
 }
@@ -377,20 +316,20 @@ BAD_PEER_TEST(orders_of_a_parent_are_refused, 0)
 BAD_PEER_TEST(a_start_in_anothers_name_is_refused, 0)
 {
     struct yk_message start = a_start("00000000-0000-4000-8000-000000000777"), answer;
-    struct raw raw;
+    struct yk_raw raw;
 
-    raw_open(&raw, scene->address);
+    yk_raw_open(&raw, scene->address);
     hear_aid(&raw);
     greet(&raw);
     for (int i = 0; i < 2; i++) {
-        yk_check_int(put_message(&raw, &start), 0);
-        yk_check_int(next_message(&raw, &answer), 1);
+        yk_check_int(yk_raw_send(&raw, &start), 0);
+        yk_check_int(yk_raw_receive(&raw, &answer), 1);
         yk_check(answer.type == YK_ERROR && strcmp(answer.as.error.cid, "c1") == 0);
         yk_check(strstr(answer.as.error.message,
                         i == 0 ? "not the actor of this link" : "has no endpoint") != NULL);
         start.as.start.uid.uuid = "00000000-0000-4000-8000-000000000666";
     }
-    raw_close(&raw);
+    yk_raw_close(&raw);
 }
 
 BAD_PEER_TEST(whoever_hangs_up_before_he_greets_is_dropped, 0)
@@ -401,11 +340,11 @@ BAD_PEER_TEST(whoever_hangs_up_before_he_greets_is_dropped, 0)
     yk_buffer_init(&frame);
     yk_check_int(yk_message_encode(&frame, &aid, true), 0);
     for (size_t cut = 0; cut < yk_buffer_size(&frame); cut += 7) {
-        struct raw raw;
+        struct yk_raw raw;
 
-        raw_open(&raw, scene->address);
-        put(&raw, frame.data + frame.start, cut);
-        raw_close(&raw);
+        yk_raw_open(&raw, scene->address);
+        yk_raw_put(&raw, frame.data + frame.start, cut);
+        yk_raw_close(&raw);
         check_dropped(scene, "yoke.LinkLost: the peer hung up before it said who it is");
     }
     yk_buffer_fini(&frame);
@@ -420,13 +359,13 @@ BAD_PEER_TEST(whoever_hangs_up_amid_a_frame_is_forgotten, 0)
     yk_buffer_init(&frame);
     yk_check_int(yk_message_encode(&frame, &start, true), 0);
     for (size_t cut = 0; cut < yk_buffer_size(&frame); cut += 7) {
-        struct raw raw;
+        struct yk_raw raw;
 
-        raw_open(&raw, scene->address);
+        yk_raw_open(&raw, scene->address);
         hear_aid(&raw);
         greet(&raw);
-        put(&raw, frame.data + frame.start, cut);
-        raw_close(&raw);
+        yk_raw_put(&raw, frame.data + frame.start, cut);
+        yk_raw_close(&raw);
         check_unaffected(scene);
     }
     yk_buffer_fini(&frame);
@@ -434,12 +373,12 @@ BAD_PEER_TEST(whoever_hangs_up_amid_a_frame_is_forgotten, 0)
 
 BAD_PEER_TEST(whoever_never_greets_is_dropped_in_time, 50)
 {
-    struct raw raw;
+    struct yk_raw raw;
 
-    raw_open(&raw, scene->address);
+    yk_raw_open(&raw, scene->address);
     hear_aid(&raw);
     hear_farewell(&raw, "did not say who it is within 50 ms");
-    raw_close(&raw);
+    yk_raw_close(&raw);
     check_dropped(scene, "yoke.Unresponsive: a peer did not say who it is within 50 ms");
 }
 
@@ -447,35 +386,35 @@ BAD_PEER_TEST(whoever_never_greets_is_dropped_in_time, 50)
 BAD_PEER_TEST(whoever_greets_too_slowly_is_dropped_in_time, 50)
 {
     static const unsigned char beginning[] = {80, 0, 0, 0, 0x86};
-    struct raw raw;
+    struct yk_raw raw;
 
-    raw_open(&raw, scene->address);
+    yk_raw_open(&raw, scene->address);
     hear_aid(&raw);
-    put(&raw, beginning, sizeof beginning);
+    yk_raw_put(&raw, beginning, sizeof beginning);
     hear_farewell(&raw, "did not say who it is within 50 ms");
-    raw_close(&raw);
+    yk_raw_close(&raw);
     check_dropped(scene, "yoke.Unresponsive");
 }
 
 BAD_PEER_TEST(too_many_who_never_greet_are_turned_away, 0)
 {
-    static struct raw crowd[YK_GREETINGS_MAX];
+    static struct yk_raw crowd[YK_GREETINGS_MAX];
     struct yoke_portal *portal = NULL;
-    struct raw raw;
+    struct yk_raw raw;
 
     for (size_t i = 0; i < YK_GREETINGS_MAX; i++) {
-        raw_open(&crowd[i], scene->address);
+        yk_raw_open(&crowd[i], scene->address);
         hear_aid(&crowd[i]);
     }
-    raw_open(&raw, scene->address);
+    yk_raw_open(&raw, scene->address);
     hear_farewell(&raw, "and not said who they are");
-    raw_close(&raw);
+    yk_raw_close(&raw);
     check_dropped(scene, "yoke.Refused: 256 peers");
     yk_check_int(yoke_portal_open(scene->address, NULL, &portal), YOKE_EREMOTE);
     yk_check_caught("yoke.Refused", NULL);
     check_dropped(scene, "yoke.Refused: 256 peers");
     for (size_t i = 0; i < YK_GREETINGS_MAX; i++)
-        raw_close(&crowd[i]);
+        yk_raw_close(&crowd[i]);
     for (size_t i = 0; i < YK_GREETINGS_MAX; i++)
         check_dropped(scene, "hung up");
     yk_check_int(yoke_portal_open(scene->address, NULL, &portal), 0);
@@ -486,17 +425,17 @@ BAD_PEER_TEST(too_many_who_never_greet_are_turned_away, 0)
 BAD_PEER_TEST(whoever_asks_on_and_reads_nothing_is_dropped, 0)
 {
     struct yk_message start = a_start("00000000-0000-4000-8000-000000000666");
-    struct raw raw;
+    struct yk_raw raw;
     int rc = 0;
 
-    raw_open(&raw, scene->address);
+    yk_raw_open(&raw, scene->address);
     greet(&raw);
     for (int i = 0; rc == 0 && i < 1000000; i++)
-        rc = put_message(&raw, &start);
+        rc = yk_raw_send(&raw, &start);
     yk_check(rc == -EPIPE || rc == -ECONNRESET);
     yoke_clear();
     check_dropped(scene, "villain asks on and on, and reads no answer");
-    raw_close(&raw);
+    yk_raw_close(&raw);
 }
 
 /* In a process of its own, with nothing but system calls: connects, and reads to the end. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Links between any two actors: opening and closing them, and row 14 of the table of the design:
- * what is lost with a link, whoever ended it and however. Real processes, over Unix sockets and TCP.
+ * what is lost with a link, whoever ended it and however. Real processes, over Unix sockets and
+ * TCP.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -394,7 +395,8 @@ YK_PEER_TEST(row_14_a_silent_peer_is_lost_within_the_bound)
     yk_check_int(kill(yoke_portal_actor(peer)->pid, SIGCONT), 0);
 }
 
-/* It may be silent for as long as the bound is not over, and says when it is asked that it lives. */
+/* It may be silent for as long as the bound is not over, and says when it is asked that it lives.
+ */
 YK_PEER_TEST(row_14_a_peer_that_has_nothing_to_say_is_not_lost)
 {
     struct yoke_context ctx;
@@ -443,12 +445,11 @@ YK_ACTORS_TEST(row_14_endpoints_of_a_killed_opener_are_cancelled)
     server = start(&outer, "server");
     yk_check_int(yoke_actor_nursery_open(&inner, NULL), 0);
     client = start(&inner, "client");
-    yk_check_int(
-        yoke_context_open(&ctx, client, "peer:open_and_stay",
-                          YOKE_MAP({"address", yoke_str(yoke_portal_address(server))},
-                                   {"report", yoke_str(report.path)}),
-                          NULL),
-        0);
+    yk_check_int(yoke_context_open(&ctx, client, "peer:open_and_stay",
+                                   YOKE_MAP({"address", yoke_str(yoke_portal_address(server))},
+                                            {"report", yoke_str(report.path)}),
+                                   NULL),
+                 0);
     snprintf(expected, sizeof expected,
              "Cancelled: context, link lost by client[the link to actor client (pid %d) was lost: "
              "it closed the connection]{yoke.LinkLost}\n",
@@ -529,8 +530,8 @@ YK_PEER_TEST(who_hogs_his_thread_for_less_than_the_bound_is_not_lost)
     struct yoke_context ctx;
 
     yoke_actor_heartbeat(YOKE_S(5));
-    yk_check_int(
-        yoke_context_open(&ctx, peer, "peer:hog", YOKE_MAP({"ms", yoke_int(500)}), NULL), 0);
+    yk_check_int(yoke_context_open(&ctx, peer, "peer:hog", YOKE_MAP({"ms", yoke_int(500)}), NULL),
+                 0);
     yk_check_int(yoke_context_close(&ctx, 0, NULL), 0);
     yk_check(yoke_portal_connected(peer));
 }

@@ -590,7 +590,8 @@ YK_ACTORS_TEST(a_registrar_that_comes_back_gets_its_actors_back)
     return yoke_actor_nursery_close(&nursery, rc);
 }
 
-/* --- with plain actors: no extensions, by hand as tractor's do ---------------------------------- */
+/* --- with plain actors: no extensions, by hand as tractor's do ----------------------------------
+ */
 
 static const char plain_uuid[] = "00000000-0000-4000-8000-00000000aaaa";
 
@@ -619,7 +620,8 @@ static void plain_call(const char *func, struct yoke_value kwargs, struct yk_raw
         .cid = "c1", .ns = "self", .func = func, .kwargs = kwargs, .uid = {"plain", plain_uuid}};
     yk_check_int(yk_raw_send_as(raw, &message, false), 0);
     yk_check_int(yk_raw_receive(raw, &message), 1);
-    yk_check(message.type == YK_START_ACK && strcmp(message.as.start_ack.functype, "asyncfunc") == 0);
+    yk_check(message.type == YK_START_ACK &&
+             strcmp(message.as.start_ack.functype, "asyncfunc") == 0);
     yk_check_int(yk_raw_receive(raw, &message), 1);
     yk_check_int(message.type, YK_RETURN);
     *ret = message.type == YK_RETURN ? message.as.payload.pld : yoke_nil();
@@ -666,8 +668,7 @@ REGISTRY_TEST(a_plain_actor_registers_finds_and_unregisters)
     (void)nursery;
     plain_call("get_registry", yoke_map(NULL, 0), &raw, &result);
     yk_check(result.type == YOKE_MAP_VALUE && result.as.map.n == 2 &&
-             strcmp(result.as.map.pairs[1].key,
-                    "plain.00000000-0000-4000-8000-00000000aaaa") == 0);
+             strcmp(result.as.map.pairs[1].key, "plain.00000000-0000-4000-8000-00000000aaaa") == 0);
     yk_raw_close(&raw);
     plain_call("wait_for_actor", YOKE_MAP({"name", yoke_str("root")}), &raw, &result);
     yk_check(result.type == YOKE_ARRAY_VALUE && result.as.array.n == 1);
@@ -755,8 +756,7 @@ YK_ACTORS_TEST(an_actor_registers_with_a_plain_registrar_and_takes_its_leave)
     if (rc == 0)
         start(&actors, "worker");
     rc = yoke_actor_nursery_close(&actors, rc);
-    yk_check_text(registrar.asked,
-                  "self:register_actor worker, self:unregister_actor worker, ");
+    yk_check_text(registrar.asked, "self:register_actor worker, self:unregister_actor worker, ");
     yoke_scope_cancel(yoke_nursery_scope(&nursery), NULL);
     rc = yoke_nursery_close(&nursery, rc);
     yoke_listener_unref(registrar.listener);

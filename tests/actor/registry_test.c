@@ -21,7 +21,7 @@
 #include <yoke/testing.h>
 
 #include "../tests/support/actors.h"
-#include "../tests/support/rawpeer.h"
+#include "../tests/support/discovery.h"
 
 /* --- endpoints -------------------------------------------------------------------------------- */
 
@@ -136,41 +136,6 @@ YOKE_ENDPOINT("reg:keep_child", keep_child);
 
 /* --- helpers ---------------------------------------------------------------------------------- */
 
-static struct yoke_portal *start(struct yoke_actor_nursery *nursery, const char *name)
-{
-    struct yoke_actor_opts opts = {.expose = "*", .listen = yk_via_address()};
-    struct yoke_portal *portal = NULL;
-
-    yk_check_int(yoke_actor_start(nursery, name, &opts, &portal), 0);
-    return portal;
-}
-
-/* Who matches, as "name name ", in the order of registration. */
-static const char *registered(const char *pattern)
-{
-    static char text[1024];
-    struct yoke_registration *items = NULL;
-    int n = yoke_registry_query(pattern, &items);
-
-    text[0] = '\0';
-    yk_check(n >= 0);
-    for (int i = 0; i < n; i++) {
-        strcat(text, items[i].name);
-        strcat(text, " ");
-    }
-    free(items);
-    return text;
-}
-
-/* Waits until exactly those are registered: what ends elsewhere is told here in its time. */
-static void await_registered(const char *pattern, const char *expected)
-{
-    unsigned failed = yk_checks_failed();
-
-    while (strcmp(registered(pattern), expected) != 0 && yk_checks_failed() == failed)
-        yk_check_int(yoke_checkpoint(), 0);
-}
-
 /* What an actor answers when it is asked by that endpoint. "" if nil. */
 static const char *ask(struct yoke_portal *portal, const char *endpoint, const char *name)
 {
@@ -181,43 +146,6 @@ static const char *ask(struct yoke_portal *portal, const char *endpoint, const c
     snprintf(text, sizeof text, "%s", value == NULL ? "" : yk_text_of(*value));
     yoke_value_free(value);
     return text;
-}
-
-/* A test with an actor nursery, in an actor that is the registrar. */
-#define REGISTRY_TEST(law)                                                                         \
-    static void law##_in(struct yoke_actor_nursery *nursery);                                      \
-    YK_ACTORS_TEST(law)                                                                            \
-    {                                                                                              \
-        return with_registrar(law##_in);                                                           \
-    }                                                                                              \
-    static void law##_in(struct yoke_actor_nursery *nursery)
-
-static int with_registrar(void (*body)(struct yoke_actor_nursery *nursery))
-{
-    struct yoke_actor_nursery nursery;
-    int rc = yoke_registrar_serve(yk_via_address(), NULL);
-    int opened = yoke_actor_nursery_open(&nursery, NULL);
-
-    if (rc == 0)
-        rc = yoke_actor_expose("*");
-    if (rc == 0 && opened == 0)
-        body(&nursery);
-    return yoke_actor_nursery_close(&nursery, rc < 0 ? rc : opened);
-}
-
-/* An address as on the wire, in two values of the caller's. */
-static struct yoke_value pair_of(const char *address, struct yoke_value *pair)
-{
-    const char *slash = strrchr(address, '/');
-
-    if (slash != NULL) {
-        pair[0] = yoke_str_n(address + 5, (size_t)(slash - address - 5));
-        pair[1] = yoke_str(slash + 1);
-    } else {
-        pair[0] = yoke_str("127.0.0.1");
-        pair[1] = yoke_int(atoi(strrchr(address, ':') + 1));
-    }
-    return yoke_array(pair, 2);
 }
 
 /* Kills a child without its nursery failing for it: it is closed by the test. */
@@ -231,14 +159,14 @@ static int end_nursery_of_dead(struct yoke_actor_nursery *nursery, int rc)
 
 /* --- the tests -------------------------------------------------------------------------------- */
 
-REGISTRY_TEST(children_that_listen_are_registered_once_they_are_started)
+YK_REGISTRY_TEST(children_that_listen_are_registered_once_they_are_started)
 {
     struct yoke_registration *items = NULL;
     struct yoke_portal *portal = NULL, *worker;
 
-    yk_check_text(registered(NULL), "root ");
-    worker = start(nursery, "worker");
-    yk_check_text(registered(NULL), "root worker ");
+    yk_check_text(yk_registered(NULL), "root ");
+    worker = yk_start_listening(nursery, "worker");
+    yk_check_text(yk_registered(NULL), "root worker ");
     yk_check_int(yoke_registry_find("worker", &items), 1);
     yk_check_text(items[0].address, yoke_portal_address(worker));
     free(items);
@@ -252,9 +180,10 @@ REGISTRY_TEST(children_that_listen_are_registered_once_they_are_started)
     yk_check_int(yoke_registry_find("nobody", &items), 0);
 }
 
-REGISTRY_TEST(actors_of_one_tree_find_each_other)
+YK_REGISTRY_TEST(actors_of_one_tree_find_each_other)
 {
-    struct yoke_portal *one = start(nursery, "one"), *two = start(nursery, "two");
+    struct yoke_portal *one = yk_start_listening(nursery, "one"),
+                       *two = yk_start_listening(nursery, "two");
 
     yk_check_text(ask(one, "reg:find_and_ask", "two"), "two");
     yk_check_text(ask(two, "reg:find_and_ask", "one"), "one");
@@ -263,9 +192,9 @@ REGISTRY_TEST(actors_of_one_tree_find_each_other)
     yk_check_text(ask(two, "reg:find_and_ask", "three"), "");
 }
 
-REGISTRY_TEST(grandchildren_are_told_who_the_registrar_is)
+YK_REGISTRY_TEST(grandchildren_are_told_who_the_registrar_is)
 {
-    struct yoke_portal *child = start(nursery, "child");
+    struct yoke_portal *child = yk_start_listening(nursery, "child");
     struct yoke_context ctx;
 
     yk_check_int(yoke_context_open(&ctx, child, "reg:keep_child",
@@ -273,22 +202,22 @@ REGISTRY_TEST(grandchildren_are_told_who_the_registrar_is)
                                             {"listen", yoke_str(yk_via_address())}),
                                    NULL),
                  0);
-    yk_check_text(registered(NULL), "root child grandchild ");
+    yk_check_text(yk_registered(NULL), "root child grandchild ");
     yoke_context_cancel(&ctx, "enough");
     yk_check_int(yoke_context_close(&ctx, 0, NULL), 0);
-    await_registered(NULL, "root child ");
+    yk_await_registered(NULL, "root child ");
 }
 
-REGISTRY_TEST(whoever_waits_gets_who_comes)
+YK_REGISTRY_TEST(whoever_waits_gets_who_comes)
 {
-    struct yoke_portal *waiting = start(nursery, "waiting"), *portal = NULL;
+    struct yoke_portal *waiting = yk_start_listening(nursery, "waiting"), *portal = NULL;
     struct yoke_context ctx;
     struct yoke_outcome *outcome = NULL;
 
     yk_check_int(yoke_context_open(&ctx, waiting, "reg:await_and_ask",
                                    YOKE_MAP({"name", yoke_str("late")}), NULL),
                  0);
-    start(nursery, "late");
+    yk_start_listening(nursery, "late");
     yk_check_int(yoke_context_close(&ctx, 0, &outcome), 0);
     yk_check_text(yk_text_of(yoke_outcome_result(outcome)), "late");
     yoke_outcome_free(outcome);
@@ -304,7 +233,7 @@ static int await_nobody(void *arg)
     return yoke_portal_await("nobody", NULL, &portal);
 }
 
-REGISTRY_TEST(waiting_can_be_cancelled)
+YK_REGISTRY_TEST(waiting_can_be_cancelled)
 {
     struct yoke_scope scope;
     int rc;
@@ -316,35 +245,35 @@ REGISTRY_TEST(waiting_can_be_cancelled)
     yk_check_int(yoke_scope_close(&scope, rc), 0);
 }
 
-REGISTRY_TEST(an_actor_has_as_many_names_as_it_wants)
+YK_REGISTRY_TEST(an_actor_has_as_many_names_as_it_wants)
 {
-    struct yoke_portal *worker = start(nursery, "worker"), *portal = NULL;
+    struct yoke_portal *worker = yk_start_listening(nursery, "worker"), *portal = NULL;
 
     ask(worker, "reg:register", "service.a");
     ask(worker, "reg:register", "service.b");
     ask(worker, "reg:register", "service.a");
-    yk_check_text(registered("service.*"), "service.a service.b ");
+    yk_check_text(yk_registered("service.*"), "service.a service.b ");
     yk_check_int(yoke_portal_find("service.b", NULL, &portal), 1);
     yk_check_text(yoke_portal_actor(portal)->name, "worker");
     yoke_portal_close(portal);
     ask(worker, "reg:unregister", "service.a");
-    yk_check_text(registered("service.*"), "service.b ");
+    yk_check_text(yk_registered("service.*"), "service.b ");
     ask(worker, "reg:unregister", "worker");
-    yk_check_text(registered(NULL), "root service.b ");
+    yk_check_text(yk_registered(NULL), "root service.b ");
     yk_check_int(yoke_registry_register("boss"), 0);
-    yk_check_text(registered(NULL), "root service.b boss ");
+    yk_check_text(yk_registered(NULL), "root service.b boss ");
     yk_check_int(yoke_registry_unregister("boss"), 0);
-    yk_check_text(registered(NULL), "root service.b ");
+    yk_check_text(yk_registered(NULL), "root service.b ");
     yk_check_int(yoke_registry_register(""), -EINVAL);
     yk_check_caught("yoke.Registry", NULL);
 }
 
-REGISTRY_TEST(several_actors_may_have_one_name)
+YK_REGISTRY_TEST(several_actors_may_have_one_name)
 {
     struct yoke_registration *items = NULL;
 
-    start(nursery, "twin");
-    start(nursery, "twin");
+    yk_start_listening(nursery, "twin");
+    yk_start_listening(nursery, "twin");
     yk_check_int(yoke_registry_find("twin", &items), 1);
     free(items);
     yk_check_int(yoke_registry_wait("twin", &items), 2);
@@ -352,17 +281,17 @@ REGISTRY_TEST(several_actors_may_have_one_name)
     free(items);
 }
 
-REGISTRY_TEST(an_actor_that_is_ended_in_order_disappears)
+YK_REGISTRY_TEST(an_actor_that_is_ended_in_order_disappears)
 {
     struct yoke_actor_nursery inner;
     struct yoke_portal *portal = NULL;
 
     (void)nursery;
     yk_check_int(yoke_actor_nursery_open(&inner, NULL), 0);
-    start(&inner, "worker");
-    yk_check_text(registered(NULL), "root worker ");
+    yk_start_listening(&inner, "worker");
+    yk_check_text(yk_registered(NULL), "root worker ");
     yk_check_int(yoke_actor_nursery_close(&inner, 0), 0);
-    await_registered(NULL, "root ");
+    yk_await_registered(NULL, "root ");
     yk_check_int(yoke_portal_find("worker", NULL, &portal), 0);
 }
 
@@ -373,57 +302,58 @@ static int with_killed(int number)
     struct yoke_portal *worker;
 
     yk_check_int(yoke_actor_nursery_open(&inner, NULL), 0);
-    worker = start(&inner, "worker");
-    start(&inner, "other");
-    yk_check_text(registered(NULL), "root worker other ");
+    worker = yk_start_listening(&inner, "worker");
+    yk_start_listening(&inner, "other");
+    yk_check_text(yk_registered(NULL), "root worker other ");
     yk_check_int(kill(yoke_portal_actor(worker)->pid, number), 0);
     yk_check_int(yoke_scope_open(&scope, &(struct yoke_scope_opts){.shield = true}), 0);
-    await_registered("work*", "");
+    yk_await_registered("work*", "");
     yk_check_int(yoke_scope_close(&scope, 0), 0);
     return end_nursery_of_dead(&inner, 0);
 }
 
-REGISTRY_TEST(an_actor_that_is_killed_disappears)
+YK_REGISTRY_TEST(an_actor_that_is_killed_disappears)
 {
     (void)nursery;
     with_killed(SIGKILL);
-    await_registered(NULL, "root ");
+    yk_await_registered(NULL, "root ");
 }
 
 /* The heartbeat of the registrar finds it silent. Continued, it comes back. */
-REGISTRY_TEST(an_actor_that_is_stopped_disappears_until_it_is_continued)
+YK_REGISTRY_TEST(an_actor_that_is_stopped_disappears_until_it_is_continued)
 {
-    struct yoke_portal *worker = start(nursery, "worker");
+    struct yoke_portal *worker = yk_start_listening(nursery, "worker");
     int32_t pid = yoke_portal_actor(worker)->pid;
 
     yoke_actor_heartbeat(YOKE_MS(500));
-    yk_check_text(registered(NULL), "root worker ");
+    yk_check_text(yk_registered(NULL), "root worker ");
     yk_check_int(kill(pid, SIGSTOP), 0);
-    await_registered(NULL, "root ");
+    yk_await_registered(NULL, "root ");
     yoke_actor_heartbeat(0);
     yk_check_int(kill(pid, SIGCONT), 0);
-    await_registered(NULL, "root worker ");
+    yk_await_registered(NULL, "root worker ");
 }
 
 /* tests/scenarios: a stale entry. The address is taken back by whoever finds nobody there. */
-REGISTRY_TEST(a_stale_address_is_forgotten_by_who_meets_it)
+YK_REGISTRY_TEST(a_stale_address_is_forgotten_by_who_meets_it)
 {
-    struct yoke_portal *worker = start(nursery, "worker"), *portal = NULL;
+    struct yoke_portal *worker = yk_start_listening(nursery, "worker"), *portal = NULL;
     struct yoke_actor_nursery inner;
     char address[YOKE_ADDRESS_MAX];
 
     /* The address of somebody who has ended, registered by one who lives. */
     yk_check_int(yoke_actor_nursery_open(&inner, NULL), 0);
-    snprintf(address, sizeof address, "%s", yoke_portal_address(start(&inner, "gone")));
+    snprintf(address, sizeof address, "%s",
+             yoke_portal_address(yk_start_listening(&inner, "gone")));
     yk_check_int(yoke_actor_nursery_close(&inner, 0), 0);
-    await_registered("gone", "");
+    yk_await_registered("gone", "");
     yk_check_int(yoke_call(worker, "reg:register_stale", YOKE_MAP({"address", yoke_str(address)}),
                            NULL),
                  0);
-    yk_check_text(registered("stale"), "stale ");
+    yk_check_text(yk_registered("stale"), "stale ");
     yk_check_int(yoke_portal_find("stale", NULL, &portal), 0);
-    yk_check_text(registered("stale"), "");
-    yk_check_text(registered("worker"), "worker ");
+    yk_check_text(yk_registered("stale"), "");
+    yk_check_text(yk_registered("worker"), "worker ");
 }
 
 /* Registers an address that is not its own, over a link of its own. */
@@ -442,7 +372,7 @@ static int register_stale(struct yoke_context *ctx, struct yoke_value args)
     rc = yoke_call(registrar, "self:register_actor",
                    YOKE_MAP({"uid",
                              YOKE_ARRAY(yoke_str("stale"), yoke_str(yoke_actor_self()->uuid))},
-                            {"addr", pair_of(address, pair)}),
+                            {"addr", yk_pair_of(address, pair)}),
                    NULL);
     yoke_portal_close(registrar);
     return rc;
@@ -450,22 +380,23 @@ static int register_stale(struct yoke_context *ctx, struct yoke_value args)
 YOKE_ENDPOINT("reg:register_stale", register_stale);
 
 /* A report of a dead address is not believed without a look. */
-REGISTRY_TEST(a_live_address_is_not_forgotten_on_hearsay)
+YK_REGISTRY_TEST(a_live_address_is_not_forgotten_on_hearsay)
 {
-    struct yoke_portal *worker = start(nursery, "worker"), *me = NULL;
+    struct yoke_portal *worker = yk_start_listening(nursery, "worker"), *me = NULL;
     struct yoke_value pair[2], *result = NULL;
 
     yk_check_int(yoke_portal_open(yoke_registrar_address(), NULL, &me), 0);
     yk_check_int(yoke_call(me, "self:delete_addr",
-                           YOKE_MAP({"addr", pair_of(yoke_portal_address(worker), pair)}), &result),
+                           YOKE_MAP({"addr", yk_pair_of(yoke_portal_address(worker), pair)}),
+                           &result),
                  0);
     yk_check_int(result->type, YOKE_NIL);
     yoke_value_free(result);
     yoke_portal_close(me);
-    yk_check_text(registered(NULL), "root worker ");
+    yk_check_text(yk_registered(NULL), "root worker ");
 }
 
-REGISTRY_TEST(nobody_speaks_for_another_actor)
+YK_REGISTRY_TEST(nobody_speaks_for_another_actor)
 {
     struct yoke_value uid = YOKE_ARRAY(yoke_str("root"), yoke_str("0-0-0-0"));
     struct yoke_value addr = YOKE_ARRAY(yoke_str("127.0.0.1"), yoke_int(1));
@@ -480,7 +411,7 @@ REGISTRY_TEST(nobody_speaks_for_another_actor)
                  YOKE_EREMOTE);
     yk_check_caught("yoke.Registry", NULL);
     yoke_portal_close(me);
-    yk_check_text(registered(NULL), "root ");
+    yk_check_text(yk_registered(NULL), "root ");
 }
 
 /* --- another registrar than the root ---------------------------------------------------------- */
@@ -499,10 +430,10 @@ static int register_elsewhere(struct yoke_actor_nursery *nursery)
         return rc;
     rc = yoke_registrar_use(yk_text_of(*address));
     yoke_value_free(address);
-    yk_check_text(registered(NULL), "registrar ");
+    yk_check_text(yk_registered(NULL), "registrar ");
     yk_check_int(yoke_actor_listen(yk_via_address(), NULL, NULL), 0);
-    start(nursery, "worker");
-    yk_check_text(registered(NULL), "registrar root worker ");
+    yk_start_listening(nursery, "worker");
+    yk_check_text(yk_registered(NULL), "registrar root worker ");
     yk_check_text(ask(registrar, "reg:find_and_ask", "worker"), "worker");
     yk_check_int(yoke_portal_find("registrar", NULL, &portal), 1);
     yoke_portal_close(portal);
@@ -565,17 +496,17 @@ static void registrar_comes_back(struct yoke_actor_nursery *nursery)
     yk_check_int(yoke_actor_nursery_open(&first, NULL), 0);
     yk_check_int(start_registrar(&first, address, &pid), 0);
     yk_check_int(yoke_registrar_use(address), 0);
-    start(nursery, "worker");
-    start(nursery, "other");
-    yk_check_text(registered(NULL), "registrar worker other ");
+    yk_start_listening(nursery, "worker");
+    yk_start_listening(nursery, "other");
+    yk_check_text(yk_registered(NULL), "registrar worker other ");
     yk_check_int(yoke_spawn(&tasks, await_late, said), 0);
     yk_check_int(yoke_wait_all_tasks_blocked(), 0);
     kill(pid, SIGKILL);
     end_nursery_of_dead(&first, yoke_sleep_forever());
     yk_check_int(start_registrar(nursery, address, &pid), 0);
-    await_registered("worker", "worker ");
-    await_registered("other", "other ");
-    start(nursery, "late");
+    yk_await_registered("worker", "worker ");
+    yk_await_registered("other", "other ");
+    yk_start_listening(nursery, "late");
     yk_check_int(yoke_nursery_close(&tasks, 0), 0);
     yk_check_text(said, "late");
 }
@@ -588,179 +519,6 @@ YK_ACTORS_TEST(a_registrar_that_comes_back_gets_its_actors_back)
     if (rc == 0)
         registrar_comes_back(&nursery);
     return yoke_actor_nursery_close(&nursery, rc);
-}
-
-/* --- with plain actors: no extensions, by hand as tractor's do ----------------------------------
- */
-
-static const char plain_uuid[] = "00000000-0000-4000-8000-00000000aaaa";
-
-static void plain_greet(struct yk_raw *raw, bool registrar)
-{
-    struct yk_message message = {.type = YK_AID}, theirs;
-
-    message.as.aid = (struct yk_aid){.name = "plain",
-                                     .uuid = plain_uuid,
-                                     .has_is_registrar = true,
-                                     .is_registrar = registrar};
-    yk_check_int(yk_raw_send_as(raw, &message, false), 0);
-    yk_check_int(yk_raw_receive(raw, &theirs), 1);
-    yk_check_int(theirs.type, YK_AID);
-}
-
-/* A call of a function of the runtime, as Portal.run_from_ns makes it, over a link of its own. */
-static void plain_call(const char *func, struct yoke_value kwargs, struct yk_raw *raw,
-                       struct yoke_value *ret)
-{
-    struct yk_message message = {.type = YK_START};
-
-    yk_raw_open(raw, yoke_registrar_address());
-    plain_greet(raw, false);
-    message.as.start = (struct yk_start){
-        .cid = "c1", .ns = "self", .func = func, .kwargs = kwargs, .uid = {"plain", plain_uuid}};
-    yk_check_int(yk_raw_send_as(raw, &message, false), 0);
-    yk_check_int(yk_raw_receive(raw, &message), 1);
-    yk_check(message.type == YK_START_ACK &&
-             strcmp(message.as.start_ack.functype, "asyncfunc") == 0);
-    yk_check_int(yk_raw_receive(raw, &message), 1);
-    yk_check_int(message.type, YK_RETURN);
-    *ret = message.type == YK_RETURN ? message.as.payload.pld : yoke_nil();
-}
-
-static struct yoke_listener *plain_listen(char *address)
-{
-    struct yoke_listener *listener = NULL;
-    char place[YOKE_ADDRESS_TEXT];
-
-    snprintf(place, sizeof place, "unix:/tmp/yoke-plain-%d.sock", (int)getpid());
-    yk_check_int(yoke_listen(yk_via() == YK_VIA_UNIX ? place : "127.0.0.1:0", NULL, &listener), 0);
-    if (yk_via() == YK_VIA_TCP)
-        yoke_address_format(yoke_listener_address(listener), place, sizeof place);
-    snprintf(address, YOKE_ADDRESS_MAX, "%s%.100s", yk_via() == YK_VIA_TCP ? "tcp:" : "", place);
-    return listener;
-}
-
-static struct yoke_listener *plain_register(void)
-{
-    struct yoke_value pair[2], uid = YOKE_ARRAY(yoke_str("plain"), yoke_str(plain_uuid)), result;
-    char address[YOKE_ADDRESS_MAX];
-    struct yoke_listener *listener = plain_listen(address);
-    struct yk_raw raw;
-
-    plain_call("register_actor", YOKE_MAP({"uid", uid}, {"addr", pair_of(address, pair)}), &raw,
-               &result);
-    yk_check_int(result.type, YOKE_NIL);
-    yk_raw_close(&raw);
-    plain_call("find_actor", YOKE_MAP({"name", yoke_str("plain")}), &raw, &result);
-    yk_check(result.type == YOKE_ARRAY_VALUE && result.as.array.n == 1 &&
-             yoke_value_equal(result.as.array.items[0], pair_of(address, pair)));
-    yk_raw_close(&raw);
-    yk_check_text(registered(NULL), "root plain ");
-    return listener;
-}
-
-REGISTRY_TEST(a_plain_actor_registers_finds_and_unregisters)
-{
-    struct yoke_listener *listener = plain_register();
-    struct yoke_value uid = YOKE_ARRAY(yoke_str("plain"), yoke_str(plain_uuid)), result;
-    struct yk_raw raw;
-
-    (void)nursery;
-    plain_call("get_registry", yoke_map(NULL, 0), &raw, &result);
-    yk_check(result.type == YOKE_MAP_VALUE && result.as.map.n == 2 &&
-             strcmp(result.as.map.pairs[1].key, "plain.00000000-0000-4000-8000-00000000aaaa") == 0);
-    yk_raw_close(&raw);
-    plain_call("wait_for_actor", YOKE_MAP({"name", yoke_str("root")}), &raw, &result);
-    yk_check(result.type == YOKE_ARRAY_VALUE && result.as.array.n == 1);
-    yk_raw_close(&raw);
-    plain_call("unregister_actor", YOKE_MAP({"uid", uid}), &raw, &result);
-    yk_raw_close(&raw);
-    yk_check_text(registered(NULL), "root ");
-    yoke_listener_unref(listener);
-}
-
-/* Nobody tells that it has ended; whoever looks for it finds out. */
-REGISTRY_TEST(a_plain_actor_that_is_gone_is_forgotten_by_who_looks_for_it)
-{
-    struct yoke_portal *portal = NULL;
-
-    (void)nursery;
-    yoke_listener_unref(plain_register());
-    yk_check_int(yoke_portal_find("plain", NULL, &portal), 0);
-    yk_check_text(registered(NULL), "root ");
-}
-
-/* Or nobody does. */
-REGISTRY_TEST(a_plain_actor_that_is_gone_is_forgotten_in_time)
-{
-    (void)nursery;
-    yoke_listener_unref(plain_register());
-    await_registered(NULL, "root ");
-}
-
-/* A plain registrar: what it is asked, as "FUNC NAME ", in order. */
-struct plain_registrar {
-    struct yoke_listener *listener;
-    char asked[512];
-};
-
-/* Answers each call with nil, until the other hangs up. */
-static int serve_plainly(struct yoke_conn *conn, void *arg)
-{
-    struct plain_registrar *registrar = arg;
-    struct yk_message message;
-    struct yk_raw raw;
-
-    yk_raw_take(&raw, yoke_conn_ref(conn));
-    plain_greet(&raw, true);
-    while (yk_raw_receive(&raw, &message) == 1) {
-        struct yk_message ack = {.type = YK_START_ACK}, end = {.type = YK_RETURN};
-        struct yoke_value uid = yoke_value_get(message.as.start.kwargs, "uid");
-
-        yk_check_int(message.type, YK_START);
-        snprintf(registrar->asked + strlen(registrar->asked),
-                 sizeof registrar->asked - strlen(registrar->asked), "%s:%s %s, ",
-                 message.as.start.ns, message.as.start.func,
-                 uid.type == YOKE_ARRAY_VALUE ? yk_text_of(uid.as.array.items[0]) : "?");
-        ack.as.start_ack = (struct yk_start_ack){message.as.start.cid, "asyncfunc", 0};
-        end.as.payload.cid = message.as.start.cid;
-        if (yk_raw_send_as(&raw, &ack, false) < 0 || yk_raw_send_as(&raw, &end, false) < 0)
-            break;
-    }
-    yoke_clear();
-    yk_raw_close(&raw);
-    return 0;
-}
-
-static int run_plain_registrar(void *arg)
-{
-    struct plain_registrar *registrar = arg;
-
-    return yoke_serve(registrar->listener, serve_plainly, registrar, NULL);
-}
-
-YK_ACTORS_TEST(an_actor_registers_with_a_plain_registrar_and_takes_its_leave)
-{
-    struct plain_registrar registrar = {.listener = NULL};
-    struct yoke_actor_nursery actors;
-    struct yoke_nursery nursery;
-    char address[YOKE_ADDRESS_MAX];
-    int rc = yoke_nursery_open(&nursery, NULL);
-
-    registrar.listener = plain_listen(address);
-    if (rc == 0)
-        rc = yoke_spawn(&nursery, run_plain_registrar, &registrar);
-    if (rc == 0)
-        rc = yoke_registrar_use(address); /* for the child: this actor does not listen */
-    yk_check_int(yoke_actor_nursery_open(&actors, NULL), 0);
-    if (rc == 0)
-        start(&actors, "worker");
-    rc = yoke_actor_nursery_close(&actors, rc);
-    yk_check_text(registrar.asked, "self:register_actor worker, self:unregister_actor worker, ");
-    yoke_scope_cancel(yoke_nursery_scope(&nursery), NULL);
-    rc = yoke_nursery_close(&nursery, rc);
-    yoke_listener_unref(registrar.listener);
-    return rc;
 }
 
 YK_ACTORS_TEST(without_a_registrar_each_call_says_so)
@@ -813,10 +571,6 @@ int main(int argc, char **argv)
         YK_OVER_PEERS(nobody_speaks_for_another_actor),
         YK_OVER_PEERS(the_registrar_may_be_any_actor),
         YK_OVER_PEERS(a_registrar_that_comes_back_gets_its_actors_back),
-        YK_OVER_PEERS(a_plain_actor_registers_finds_and_unregisters),
-        YK_OVER_PEERS(a_plain_actor_that_is_gone_is_forgotten_by_who_looks_for_it),
-        YK_OVER(a_plain_actor_that_is_gone_is_forgotten_in_time, "unix", &yk_via_unix),
-        YK_OVER_PEERS(an_actor_registers_with_a_plain_registrar_and_takes_its_leave),
         YK_OVER_PEERS(without_a_registrar_each_call_says_so),
         YK_OVER_PEERS(only_a_registrar_serves_as_one),
     };

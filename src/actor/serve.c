@@ -153,8 +153,11 @@ void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start)
                         portal->actor->expose != NULL ? portal->actor->expose : "nothing");
     else
         rc = spawn_server(portal, start, endpoint);
-    if (rc < 0)
+    if (rc < 0) {
         refuse(portal, start->cid);
+        /* An error told costs much: who asks for many must not keep this thread to itself. */
+        yk_runtime_current->current->budget = 1;
+    }
 }
 
 int yoke_context_started(struct yoke_context *ctx, struct yoke_value first)

@@ -83,7 +83,7 @@
                   swapped out, short enough for a person who waits */
 #define YK_BEATS 4 /* looks without a sign of life until then, as in Erlang: one may be late */
 #define YK_ANSWERS_MAX                                                                             \
-    (8u << 20)               /* bytes of answers queued for a peer that asks and does not read */
+    (2u << 20)               /* bytes of answers queued for a peer that asks and does not read */
 #define YK_STREAM_WINDOW  64 /* messages in flight per direction of a context */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
 #define YK_THREADS_MAX    32         /* calls in worker threads at a time, without an own limiter */

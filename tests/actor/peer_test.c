@@ -471,10 +471,10 @@ static int with_child(int64_t heartbeat_ns, void (*body)(struct yoke_portal *chi
     struct yoke_actor_opts opts = {
         .expose = "*",
         .heartbeat_ns = heartbeat_ns,
-        .cancel_timeout_ns = YOKE_MS(50),
-        .term_timeout_ns = YOKE_MS(50),
     };
 
+    if (heartbeat_ns > 0)
+        opts.cancel_timeout_ns = opts.term_timeout_ns = YOKE_MS(50); /* it stays stopped */
     return yk_with_peer(&opts, body);
 }
 

@@ -29,6 +29,7 @@
 #include <yoke/net.h>
 #include <yoke/pipe.h>
 #include <yoke/pool.h>
+#include <yoke/registry.h>
 #include <yoke/resource.h>
 #include <yoke/runtime.h>
 #include <yoke/scope.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The actor of a runtime: identity, what it exposes, its parent. Made on first use. */
 #include "actor/actor.h"
+#include "actor/registry.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,8 +18,16 @@ static void actor_free(void *data)
         yk_link_fini(&actor->parent->link);
         yk_portal_unref(actor->parent);
     }
+    yk_registry_free(actor->registry);
+    yk_registrar_free(actor);
     free(actor->expose);
     free(actor);
+}
+
+/* The program's own tasks are done, those of links not yet. */
+static void actor_stop(void *data)
+{
+    yk_registrar_stop(data);
 }
 
 struct yk_actor *yk_actor_of(struct yoke_runtime *runtime)
@@ -41,6 +50,7 @@ struct yk_actor *yk_actor_of(struct yoke_runtime *runtime)
     yk_list_init(&actor->openers);
     runtime->deadlines_moved = yk_budget_moved;
     runtime->slots[YK_SLOT_ACTOR].data = actor;
+    runtime->slots[YK_SLOT_ACTOR].stop = actor_stop;
     runtime->slots[YK_SLOT_ACTOR].fini = actor_free;
     return actor;
 }

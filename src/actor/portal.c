@@ -89,6 +89,8 @@ int yk_portal_greet(struct yoke_portal *portal)
                 .has_pid = true,
                 .pid = self->pid,
                 .has_is_registrar = true,
+                .is_registrar = portal->actor->registry != NULL,
+                .is_probe = portal->probing,
                 .yoke = EXTENSIONS_VERSION,
                 .host = self->host,
                 .shm = yk_link_may_share(&portal->link),
@@ -418,6 +420,8 @@ void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error)
 
             yk_dialog_finish(dialog, yoke_error_ref(error), YOKE_CAUSE_LINK_LOST);
         }
+    if (portal->actor->registry != NULL)
+        yk_registry_lost(portal->actor->registry, portal);
     yk_portal_changed(portal);
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "actor/child.h"
+#include "actor/registry.h"
 #include "actor/spawner.h"
 #include "base/check.h"
 #include "base/text.h"
@@ -216,7 +217,7 @@ static int wait_listening(struct yk_incarnation *incarnation)
 static int send_spec(struct yk_incarnation *incarnation)
 {
     const struct yk_actor_child *child = incarnation->child;
-    struct yoke_value bind_addr;
+    struct yoke_value registrars[YK_CHILD_LISTENS_MAX], bind_addr;
     struct yk_arena arena;
     int rc = 0;
 
@@ -229,10 +230,13 @@ static int send_spec(struct yk_incarnation *incarnation)
     spec->parent_main_data = yoke_map(NULL, 0);
     spec->runtime_vars = YOKE_MAP({"_is_root", yoke_bool(false)});
     spec->enable_modules = yoke_map(patterns, n);
-    spec->reg_addrs = yoke_array(NULL, 0);
     spec->bind_addrs = yoke_nil();
     yk_arena_init(&arena);
-    if (child->listens) {
+    rc = yk_registrar_addresses(incarnation->portal->actor, &arena, registrars,
+                                YK_CHILD_LISTENS_MAX);
+    spec->reg_addrs = yoke_array(registrars, rc < 0 ? 0 : (size_t)rc);
+    rc = rc < 0 ? rc : 0;
+    if (rc == 0 && child->listens) {
         rc = yk_place_to_wire(&arena, &child->listen, &bind_addr);
         spec->bind_addrs = yoke_array(&bind_addr, 1);
     }

@@ -50,6 +50,12 @@ static void tell_outcome(struct yk_dialog *dialog, struct yoke_error *failure)
         refuse(dialog->portal, dialog->cid);
 }
 
+/* What a runtime serves itself: functions, in tractor's terms, and not contexts. */
+static bool is_runtimes(const struct yoke_endpoint *endpoint)
+{
+    return strncmp(endpoint->name, YK_RUNTIME_NS, strlen(YK_RUNTIME_NS)) == 0;
+}
+
 static int acknowledge(struct yk_dialog *dialog)
 {
     struct yk_message ack = {
@@ -57,7 +63,7 @@ static int acknowledge(struct yk_dialog *dialog)
         .as.start_ack =
             {
                 .cid = dialog->cid,
-                .functype = "context",
+                .functype = is_runtimes(dialog->serves) ? "asyncfunc" : "context",
                 .credit = dialog->window,
             },
     };
@@ -148,6 +154,7 @@ static int spawn_server(struct yoke_portal *portal, const struct yk_start *start
         return -ENOMEM;
     YK_TEXT_COPY(dialog->endpoint, endpoint->name);
     dialog->serves = endpoint;
+    dialog->started = is_runtimes(endpoint);
     dialog->window = YK_STREAM_WINDOW;
     yk_budget_received(dialog, start->budget_ns, start->budget_cause);
     dialog->growing = true;
@@ -180,14 +187,19 @@ void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start)
     else if (endpoint == NULL)
         rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED, "actor %s has no endpoint %s:%s", self,
                         start->ns, start->func);
-    else if (!yk_endpoint_exposed(portal->actor->expose, endpoint->name))
+    else if (is_runtimes(endpoint) && portal->actor->registry == NULL)
+        rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED, "actor %s is not a registrar", self);
+    else if (!is_runtimes(endpoint) && !yk_endpoint_exposed(portal->actor->expose, endpoint->name))
         rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED,
                         "actor %s does not expose %s (it exposes: %s)", self, endpoint->name,
                         portal->actor->expose != NULL ? portal->actor->expose : "nothing");
     else
         rc = spawn_server(portal, start, endpoint);
-    if (rc < 0)
+    if (rc < 0) {
         refuse(portal, start->cid);
+        /* An error told costs much: who asks for many must not keep this thread to itself. */
+        yk_runtime_current->current->runtime->budget = 1;
+    }
 }
 
 int yoke_context_started(struct yoke_context *ctx, struct yoke_value first)

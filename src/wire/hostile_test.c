@@ -82,7 +82,7 @@ static void keep_extensions(void)
         .type = YK_CANCEL,
         .as.cancel = {"c9", "c1", YOKE_MAP({"because", YOKE_MAP({"kind", yoke_str("x")})}), 500},
     };
-    struct yk_message credit = {.type = YK_CREDIT, .as.credit = {"c1", 64}};
+    struct yk_message credit = {.type = YK_CREDIT, .as.credit = {"c1", 64, 64}};
     struct yk_message budget = {
         .type = YK_BUDGET,
         .as.budget = {"c1", 64, YOKE_MAP({"kind", yoke_str("x")})},

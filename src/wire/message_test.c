@@ -341,7 +341,7 @@ static void a_cancel_request_comes_back_whole(void **state)
 
 static void credit_comes_back_whole(void **state)
 {
-    struct yk_message message = {.type = YK_CREDIT, .as.credit = {"c1", INT64_MAX}};
+    struct yk_message message = {.type = YK_CREDIT, .as.credit = {"c1", INT64_MAX, 1024}};
     struct yk_message back = there_and_back(*state, &message, true);
 
     assert_string_equal(back.as.credit.cid, "c1");

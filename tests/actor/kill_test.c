@@ -433,13 +433,16 @@ YK_ACTORS_TEST(sigterm_is_tried_before_sigkill)
     return 0;
 }
 
-/* Runs `endpoint`, which ends the link by itself. The error of the nursery, caught. */
-static struct yoke_error *lose_link(const char *endpoint, int code)
+/*
+ * Runs `endpoint`, which ends the link by itself. The error of the nursery, caught. `rung_ns` is
+ * how long it may take to end when asked; 0: the default.
+ */
+static struct yoke_error *lose_link(const char *endpoint, int64_t rung_ns, int code)
 {
     struct yoke_actor_opts opts = {
         .expose = "kill:*",
-        .cancel_timeout_ns = YOKE_MS(60),
-        .term_timeout_ns = YOKE_MS(60),
+        .cancel_timeout_ns = rung_ns,
+        .term_timeout_ns = rung_ns,
     };
     struct yoke_actor_nursery nursery;
     struct yoke_context ctx;
@@ -463,7 +466,7 @@ static struct yoke_error *lose_link(const char *endpoint, int code)
 
 YK_ACTORS_TEST(an_actor_that_ends_its_link_but_lives_is_ended)
 {
-    struct yoke_error *error = lose_link("kill:end_link", YOKE_ELINK);
+    struct yoke_error *error = lose_link("kill:end_link", YOKE_MS(60), YOKE_ELINK);
 
     yk_check_error(error, "yoke.LinkLost", YOKE_ELINK, NULL);
     yk_check(yk_find_error(error, "yoke.ActorDied") != NULL); /* how it ended */
@@ -473,7 +476,7 @@ YK_ACTORS_TEST(an_actor_that_ends_its_link_but_lives_is_ended)
 
 YK_ACTORS_TEST(an_actor_that_breaks_the_protocol_is_ended)
 {
-    struct yoke_error *error = lose_link("kill:send_garbage", -EMSGSIZE);
+    struct yoke_error *error = lose_link("kill:send_garbage", 0, -EMSGSIZE);
 
     yk_check_int(yoke_error_code(error), -EMSGSIZE);
     yk_check(yoke_error_note_count(error) > 0 &&

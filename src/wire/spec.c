@@ -276,15 +276,23 @@ struct path {
     char *fault;
 };
 
-static size_t go_in(struct path *path, const char *format, const char *key, size_t index)
+static size_t go_on(struct path *path, int n)
 {
-    size_t before = path->n;
-    size_t room = sizeof path->text - path->n;
-    int n = key != NULL ? snprintf(path->text + before, room, format, key)
-                        : snprintf(path->text + before, room, format, index);
+    size_t before = path->n, room = sizeof path->text - before;
 
     path->n = (size_t)n < room ? before + (size_t)n : sizeof path->text - 1;
     return before;
+}
+
+static size_t go_in(struct path *path, const char *separator, const char *key)
+{
+    return go_on(path, snprintf(path->text + path->n, sizeof path->text - path->n, "%s%s",
+                                separator, key));
+}
+
+static size_t go_to_item(struct path *path, size_t index)
+{
+    return go_on(path, snprintf(path->text + path->n, sizeof path->text - path->n, "[%zu]", index));
 }
 
 static void go_out(struct path *path, size_t before)
@@ -307,7 +315,7 @@ static bool check_items(const struct yk_spec *spec, const struct yoke_value *val
                         struct path *path)
 {
     for (size_t i = 0; i < value->as.array.n; i++) {
-        size_t before = go_in(path, "[%zu]", NULL, i);
+        size_t before = go_to_item(path, i);
 
         if (!check(spec->items, &value->as.array.items[i], path))
             return false;
@@ -328,7 +336,7 @@ static bool check_pair(const struct yk_spec *spec, const struct yoke_pair *pair,
 {
     const struct entry *entry = find_entry(spec, pair->key);
     const struct yk_spec *of_value = entry != NULL ? entry->spec : spec->others;
-    size_t before = go_in(path, ".%s", pair->key, 0);
+    size_t before = go_in(path, ".", pair->key);
 
     if (of_value == NULL) {
         snprintf(path->fault, YK_SPEC_FAULT_SIZE, "%s: expected no such key, found %s", path->text,
@@ -356,7 +364,7 @@ static bool check_map(const struct yk_spec *spec, const struct yoke_value *value
             return false;
     for (const struct entry *entry = spec->entries; entry != NULL; entry = entry->next)
         if (!entry->optional && !has_key(value, entry->key)) {
-            (void)go_in(path, ".%s", entry->key, 0);
+            (void)go_in(path, ".", entry->key);
             say_expected(path, entry->spec, "nothing");
             return false;
         }
@@ -386,6 +394,6 @@ bool yk_spec_check(const struct yk_spec *spec, struct yoke_value value, const ch
 
     if (spec == NULL)
         return true;
-    (void)go_in(&path, "%s", what, 0);
+    (void)go_in(&path, "", what);
     return check(spec, &value, &path);
 }

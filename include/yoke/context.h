@@ -41,8 +41,17 @@ typedef int (*yoke_endpoint_fn)(struct yoke_context *ctx, struct yoke_value args
 
 /* Makes fn known as "namespace:function"; at file level. Whether it is exposed is decided per
  * actor. */
-#define YOKE_ENDPOINT(endpoint_name, fn)                                                           \
-    static struct yoke_endpoint yoke_endpoint_##fn = {(endpoint_name), (fn), NULL};                \
+#define YOKE_ENDPOINT(endpoint_name, fn) YOKE_ENDPOINT_(endpoint_name, fn, false)
+
+/*
+ * The same for one that only returns a result: tractor's plain async function, which Python peers
+ * call with Portal.run() as yoke_call does, where one made by YOKE_ENDPOINT is for their
+ * Portal.open_context(). To other yoke actors there is no difference.
+ */
+#define YOKE_FUNCTION(endpoint_name, fn) YOKE_ENDPOINT_(endpoint_name, fn, true)
+
+#define YOKE_ENDPOINT_(endpoint_name, fn, function)                                                \
+    static struct yoke_endpoint yoke_endpoint_##fn = {(endpoint_name), (fn), NULL, (function)};    \
     __attribute__((constructor)) static void yoke_endpoint_register_##fn(void)                     \
     {                                                                                              \
         yoke_endpoint_register(&yoke_endpoint_##fn);                                               \
@@ -53,6 +62,7 @@ struct yoke_endpoint {
     const char *name;
     yoke_endpoint_fn fn;
     struct yoke_endpoint *next; /* private */
+    bool function;              /* made by YOKE_FUNCTION */
 };
 /* What the macro calls, before main; `endpoint` must stay as it is for ever. */
 YOKE_API void yoke_endpoint_register(struct yoke_endpoint *endpoint);

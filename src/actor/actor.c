@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The actor of a runtime: identity, what it exposes, its parent. Made on first use. */
-#include "actor/actor.h"
+#include "actor/plain.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +16,9 @@ static void actor_free(void *data)
         yk_link_fini(&actor->parent->link);
         yk_portal_unref(actor->parent);
     }
+    yk_plain_drop_requests(actor);
+    yoke_value_free(actor->plain_vars);
+    yoke_value_free(actor->plain_registrars);
     free(actor->expose);
     free(actor);
 }
@@ -32,6 +35,7 @@ struct yk_actor *yk_actor_of(struct yoke_runtime *runtime)
         return NULL;
     }
     actor->runtime = runtime;
+    yk_list_init(&actor->plain_requests);
     runtime->slots[YK_SLOT_ACTOR].data = actor;
     runtime->slots[YK_SLOT_ACTOR].fini = actor_free;
     return actor;

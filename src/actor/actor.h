@@ -27,7 +27,11 @@ struct yk_actor {
     struct yoke_portal *parent; /* NULL at the root */
     char *expose;               /* patterns, NULL: nothing */
     int32_t parent_pid;
-    bool orphaned; /* the parent is gone: this process has YK_ORPHAN_NS left */
+    bool orphaned;                 /* the parent is gone: this process has YK_ORPHAN_NS left */
+    size_t serving;                /* endpoints that run */
+    struct yk_list plain_requests; /* to cancel, of plain peers; plain.c */
+    struct yoke_value *plain_vars; /* what a plain parent has told: its runtime variables, ... */
+    struct yoke_value *plain_registrars; /* ... and its registrars; owned, or NULL */
 };
 
 struct yoke_portal {
@@ -42,6 +46,7 @@ struct yoke_portal {
     struct yk_actor_child *child; /* NULL: not our child */
     bool end_expected;            /* this actor asked it to end */
     bool end_told;                /* a context has already told of its cancellation */
+    int64_t plain_told_ns;        /* when the last Error was sent to a plain peer; 0: never */
 };
 
 /* A value that was received, in the order of receipt. */
@@ -69,6 +74,8 @@ struct yk_dialog {
     bool finished;        /* the peer's terminal message came, or the peer is lost */
     bool returned;        /* it was Return */
     bool draining;        /* close waits: values are dropped */
+    bool streamed;        /* this side has sent or received a value */
+    bool generator;       /* the peer only streams: its Stop is its end */
     struct yoke_value *first;
     struct yoke_value *result;  /* opener: received; endpoint: to be sent */
     struct yoke_error *error;   /* opener: the peer's, owned */
@@ -119,6 +126,11 @@ int yk_portal_send(struct yoke_portal *portal, const struct yk_message *message)
 void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const char *target_cid,
                            const struct yoke_cause *cause);
 
+/* A request to cancel has come: does so, without acknowledging it. */
+void yk_portal_cancelled(struct yoke_portal *portal, const struct yk_cancel *cancel);
+
+void yk_portal_changed(struct yoke_portal *portal); /* wakes who waits for its state */
+
 /* Whether some context of ours into that actor is being cancelled and has not ended yet. */
 bool yk_portal_contexts_ending(const struct yoke_portal *portal);
 
@@ -131,6 +143,11 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
 void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error,
                       enum yoke_cause_kind kind);
 void yk_dialog_changed(struct yk_dialog *dialog); /* wakes who waits for its state */
+/*
+ * Ends this side's direction of the stream, when the task of this side ends. Plain peers are told
+ * only of a stream that was used, and not in answer to their own Stop. 0, or raised.
+ */
+int yk_dialog_leave_stream(struct yk_dialog *dialog);
 /* Received values are dropped from now on, and the peer may send without end. */
 void yk_dialog_drain(struct yk_dialog *dialog);
 

@@ -6,7 +6,7 @@
  * A terminal message (Return, Error) or the loss of the peer sets `finished`, once. What a peer
  * sends beyond its credit ends the dialog with an error: our memory is bounded by what we granted.
  */
-#include "actor/actor.h"
+#include "actor/plain.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -161,6 +161,7 @@ static void handle_error(struct yk_dialog *dialog, const struct yk_error_message
     struct yoke_error *error = yk_relay_received(dialog->portal, message);
     bool cancelled = error->code == YOKE_EPEERCANCELLED;
 
+    yk_plain_set_canceller(dialog, error, message);
     if (cancelled && error->cause != NULL && !is_own_request(dialog, error) &&
         error->cause->layer >= YOKE_LAYER_ACTOR)
         dialog->portal->end_told = true;
@@ -218,6 +219,17 @@ static void handle_yield(struct yk_dialog *dialog, struct yoke_value value)
     yk_wake_first(&dialog->receivers, 0);
 }
 
+static void handle_start_ack(struct yk_dialog *dialog, const struct yk_start_ack *ack)
+{
+    dialog->credit += ack->credit;
+    if (!dialog->opener || dialog->started || strcmp(ack->functype, "context") == 0)
+        return;
+    /* A function of a plain peer, which has no first value. */
+    dialog->started = true;
+    dialog->generator = strcmp(ack->functype, "asyncgen") == 0;
+    yk_dialog_changed(dialog);
+}
+
 static void keep(struct yk_dialog *dialog, struct yoke_value **place, struct yoke_value value)
 {
     yoke_value_free(*place);
@@ -230,7 +242,7 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
 {
     switch (message->type) {
     case YK_START_ACK:
-        dialog->credit += message->as.start_ack.credit;
+        handle_start_ack(dialog, &message->as.start_ack);
         break;
     case YK_STARTED:
         if (!dialog->opener || dialog->started)
@@ -245,6 +257,8 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
     case YK_STOP:
         dialog->peer_stopped = true;
         wake_all(&dialog->receivers);
+        if (dialog->generator)
+            yk_dialog_finish(dialog, NULL, 0);
         break;
     case YK_RETURN:
         if (!dialog->opener || dialog->finished)
@@ -299,6 +313,7 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
     if (rc < 0)
         return rc;
     dialog->credit--;
+    dialog->streamed = true;
     yk_completed_at_once(task);
     return 0;
 }
@@ -312,6 +327,7 @@ int yoke_stream_receive(struct yoke_context *ctx, struct yoke_value *ret_value)
 
     item_free(dialog->lent);
     dialog->lent = NULL;
+    dialog->streamed = true;
     while (rc == 0 && yk_list_empty(&dialog->items) && !dialog->peer_stopped)
         rc = yk_wait_in(&dialog->receivers, "a value of a stream", NULL);
     if (rc < 0)
@@ -328,15 +344,26 @@ int yoke_stream_receive(struct yoke_context *ctx, struct yoke_value *ret_value)
     return 1;
 }
 
-int yoke_stream_close(struct yoke_context *ctx)
+static int stop(struct yk_dialog *dialog)
 {
-    struct yk_dialog *dialog = ctx->dialog;
     struct yk_message message = {.type = YK_STOP, .as.stop = {.cid = dialog->cid}};
 
-    yk_task_self("yoke_stream_close");
     if (dialog->stopped || dialog->finished)
         return 0;
     dialog->stopped = true;
     wake_all(&dialog->senders);
     return yk_portal_send(dialog->portal, &message);
+}
+
+int yoke_stream_close(struct yoke_context *ctx)
+{
+    yk_task_self("yoke_stream_close");
+    return stop(ctx->dialog);
+}
+
+int yk_dialog_leave_stream(struct yk_dialog *dialog)
+{
+    bool plain = !dialog->portal->link.extensions;
+
+    return plain && (!dialog->streamed || dialog->peer_stopped) ? 0 : stop(dialog);
 }

@@ -22,7 +22,7 @@
 #include <yoke/dump.h>
 #include <yoke/io.h>
 
-#include "actor/child.h"
+#include "actor/plain.h"
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/text.h"
@@ -31,8 +31,9 @@
 /* What the command line of an actor says. */
 struct spawned {
     struct yoke_actor_id id;
-    int fd;
+    int fd; /* of the link to the parent */
     int32_t parent_pid;
+    const char *plain_address; /* where a plain parent waits for us; NULL: `fd` is the link */
 };
 
 /* Set once before any task runs, and read by the signal handler. */
@@ -197,23 +198,29 @@ static int parent_link(void *arg)
         cancel_program(runtime, YOKE_CAUSE_PARENT_LOST, NULL);
         check_parent(0, NULL);
         yoke_scope_cancel(&nursery.scope, "the link has ended");
+    } else if (!portal->link.extensions) {
+        yk_plain_linger(portal);
     }
     return yoke_nursery_close(&nursery, rc);
 }
 
 static int serve_main(void *arg)
 {
-    const struct spawned *spawned = arg;
+    struct spawned *spawned = arg;
     struct yoke_runtime *runtime = yk_runtime_current;
     struct yk_actor *actor = yk_actor_of(runtime);
     struct yoke_portal *portal;
-    int rc;
+    int rc = 0;
 
     if (actor == NULL)
         return -ENOMEM;
     watch(NULL);
     YK_TEXT_COPY(runtime->actor.uuid, spawned->id.uuid);
     actor->parent_pid = spawned->parent_pid;
+    if (spawned->plain_address != NULL)
+        rc = yk_plain_dial(spawned->plain_address, &spawned->fd);
+    if (rc < 0)
+        return rc;
     portal = yk_portal_new(actor);
     if (portal == NULL)
         return -ENOMEM;
@@ -255,27 +262,42 @@ static const char *option(int argc, char **argv, const char *name)
     return NULL;
 }
 
-/* "('name', 'uuid')", as a plain parent writes it. */
-static bool parse_uid(const char *text, struct yoke_actor_id *id)
+/* Of a child of a yoke actor. False: incomplete. */
+static bool parse_ours(int argc, char **argv, struct spawned *spawned)
 {
-    return text != NULL && sscanf(text, "('%63[^']', '%36[^']')", id->name, id->uuid) == 2;
+    const char *fd = option(argc, argv, "--parent_fd");
+    const char *pid = option(argc, argv, "--parent_pid");
+
+    if (fd == NULL || pid == NULL)
+        return false;
+    spawned->fd = atoi(fd);
+    spawned->parent_pid = (int32_t)atoi(pid);
+    return true;
+}
+
+/* Of a child that a Python parent has started in place of an interpreter. */
+static bool parse_plain(int argc, char **argv, struct spawned *spawned)
+{
+    spawned->plain_address = option(argc, argv, "--parent_addr");
+    spawned->parent_pid = (int32_t)getppid();
+    return spawned->plain_address != NULL;
 }
 
 static bool parse(int argc, char **argv, struct spawned *spawned)
 {
     const char *module = option(argc, argv, "-m");
-    const char *fd = option(argc, argv, "--parent_fd");
-    const char *pid = option(argc, argv, "--parent_pid");
+    const char *uid = option(argc, argv, "--uid");
+    bool ours = module != NULL && strcmp(module, "yoke._child") == 0;
+    bool plain = module != NULL && strcmp(module, "tractor._child") == 0;
 
     memset(spawned, 0, sizeof *spawned);
-    if (module == NULL || strcmp(module, "yoke._child") != 0)
+    if (!ours && !plain)
         return false;
-    if (fd == NULL || pid == NULL || !parse_uid(option(argc, argv, "--uid"), &spawned->id)) {
+    if (!(ours ? parse_ours : parse_plain)(argc, argv, spawned) || uid == NULL ||
+        !yk_plain_parse_uid(uid, &spawned->id)) {
         dprintf(2, "yoke: the command line of an actor is incomplete\n");
         _exit(2);
     }
-    spawned->fd = atoi(fd);
-    spawned->parent_pid = (int32_t)atoi(pid);
     return true;
 }
 

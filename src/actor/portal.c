@@ -7,7 +7,7 @@
  * Everything a peer sends is untrusted. A message that is well-formed but makes no sense here (an
  * unknown dialog, a second Aid) is ignored or answered; one that is not ends the link.
  */
-#include "actor/actor.h"
+#include "actor/plain.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -50,7 +50,7 @@ void yk_portal_unref(struct yoke_portal *portal)
     free(portal);
 }
 
-static void portal_changed(struct yoke_portal *portal)
+void yk_portal_changed(struct yoke_portal *portal)
 {
     while (yk_wake_first(&portal->waiters, 0))
         continue;
@@ -109,7 +109,7 @@ static void handle_aid(struct yoke_portal *portal, const struct yk_aid *aid)
     portal->id.pid = aid->has_pid ? (int32_t)aid->pid : 0;
     portal->link.extensions = aid->yoke > 0;
     portal->up = true;
-    portal_changed(portal);
+    yk_portal_changed(portal);
 }
 
 /* The parent says what we may serve: the keys of enable_modules are patterns, or module names. */
@@ -132,7 +132,7 @@ static void handle_spawn_spec(struct yoke_portal *portal, const struct yk_spawn_
         }
         used += (size_t)n;
     }
-    if (yoke_actor_expose(patterns) < 0)
+    if (yoke_actor_expose(patterns) < 0 || yk_plain_keep_spec(portal->actor, spec) < 0)
         yoke_clear();
 }
 
@@ -175,7 +175,7 @@ static void cancel_dialog(struct yk_dialog *dialog, struct yoke_cause *cause)
         dialog->pending_cancel = yoke_cause_ref(cause);
 }
 
-static void handle_cancel(struct yoke_portal *portal, const struct yk_cancel *cancel)
+void yk_portal_cancelled(struct yoke_portal *portal, const struct yk_cancel *cancel)
 {
     bool whole = cancel->target_cid == NULL;
     struct yk_dialog *dialog = whole ? NULL : yk_dialog_find(portal, cancel->target_cid);
@@ -183,39 +183,11 @@ static void handle_cancel(struct yoke_portal *portal, const struct yk_cancel *ca
 
     cause = received_cause(portal, cancel->cause, whole ? YOKE_LAYER_ACTOR : YOKE_LAYER_CONTEXT,
                            whole ? YOKE_CAUSE_ACTOR : YOKE_CAUSE_CONTEXT);
-    acknowledge(portal, cancel->cid);
     if (whole)
         cancel_this_actor(portal, cause);
     else if (dialog != NULL)
         cancel_dialog(dialog, cause);
     yoke_cause_unref(cause);
-}
-
-/* tractor's way to cancel: a Start of a function of the runtime itself, answered by CancelAck. */
-static bool handle_plain_cancel(struct yoke_portal *portal, const struct yk_start *start)
-{
-    struct yk_message ack = {
-        .type = YK_START_ACK,
-        .as.start_ack = {.cid = start->cid, .functype = "asyncfunc"},
-    };
-    struct yoke_value target = yoke_value_get(start->kwargs, "cid");
-    struct yk_cancel cancel = {.cid = start->cid};
-    char cid[YK_CID_SIZE];
-
-    if (strcmp(start->ns, "self") != 0)
-        return false;
-    if (strcmp(start->func, "_cancel_task") == 0 && target.type == YOKE_STR &&
-        target.as.str.size < sizeof cid) {
-        memcpy(cid, target.as.str.data, target.as.str.size);
-        cid[target.as.str.size] = '\0';
-        cancel.target_cid = cid;
-    } else if (strcmp(start->func, "cancel") != 0) {
-        return false;
-    }
-    if (yk_portal_send(portal, &ack) < 0)
-        yoke_clear();
-    handle_cancel(portal, &cancel);
-    return true;
 }
 
 /* The dialog a message belongs to; an acknowledgement to that whose cancel request it answers. */
@@ -248,11 +220,12 @@ static void handle(struct yoke_portal *portal, const struct yk_message *message)
         handle_spawn_spec(portal, &message->as.spawn_spec);
         break;
     case YK_START:
-        if (!handle_plain_cancel(portal, &message->as.start))
+        if (!yk_plain_cancel(portal, &message->as.start))
             yk_serve_start(portal, &message->as.start);
         break;
     case YK_CANCEL:
-        handle_cancel(portal, &message->as.cancel);
+        acknowledge(portal, message->as.cancel.cid);
+        yk_portal_cancelled(portal, &message->as.cancel);
         break;
     default:
         /* Late messages of a dialog that has ended here are expected, and nobody's fault. */
@@ -272,7 +245,7 @@ int yk_portal_read(struct yoke_portal *portal)
         handle(portal, &message);
         yk_assert(yoke_in_flight() == NULL);
     }
-    portal_changed(portal);
+    yk_portal_changed(portal);
     return rc;
 }
 
@@ -286,7 +259,7 @@ void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error)
 
             yk_dialog_finish(dialog, yoke_error_ref(error), YOKE_CAUSE_LINK_LOST);
         }
-    portal_changed(portal);
+    yk_portal_changed(portal);
 }
 
 void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const char *target_cid,

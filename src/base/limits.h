@@ -63,7 +63,10 @@
 #define YK_ORPHAN_NS                                                                               \
     INT64_C(4000000000) /* an actor whose parent is gone must have ended by then; a kernel timer   \
                   kills it otherwise */
-#define YK_STREAM_WINDOW  64         /* messages in flight per direction of a context */
+#define YK_PLAIN_LINGER_NS                                                                         \
+    INT64_C(200000000)       /* from an Error for a plain parent to the end of the link: tractor's \
+                        opener       forgets an error if it sees the end before its task has run */
+#define YK_STREAM_WINDOW  64 /* messages in flight per direction of a context */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
 #define YK_THREADS_MAX    32         /* calls in worker threads at a time, without an own limiter */
 #define YK_POSTS_MAX      (1u << 14) /* posts to a runtime that have not begun: each gets a stack */

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is different with plain peers: actors that speak tractor's protocol and none of our
+ * extensions, such as Python programs. A plain parent has started this process; a plain child is
+ * started by this one.
+ */
+#ifndef YK_ACTOR_PLAIN_H
+#define YK_ACTOR_PLAIN_H
+
+#include "actor/child.h"
+
+/*
+ * The command line that a plain parent starts its child with. plain.c
+ *
+ * "('name', 'uuid')" as Python writes it; false: not that, or too long.
+ */
+bool yk_plain_parse_uid(const char *text, struct yoke_actor_id *ret);
+
+/* Connects to a plain parent at "('host', port)" or "('directory', 'file')". 0, or raised. */
+int yk_plain_dial(const char *address, int *ret_fd);
+
+/* Keeps what a plain parent's SpawnSpec says for the children of this actor. 0, or raised. */
+int yk_plain_keep_spec(struct yk_actor *actor, const struct yk_spawn_spec *spec);
+
+/*
+ * tractor's way to cancel is a Start of a function of the runtime itself. It is answered by
+ * StartAck at once, and by CancelAck when its target has ended and told its outcome. False: it is
+ * another Start.
+ */
+bool yk_plain_cancel(struct yoke_portal *portal, const struct yk_start *start);
+
+/* An endpoint has told its outcome: acknowledges the requests that this fulfils. */
+void yk_plain_served(struct yk_dialog *dialog);
+
+/* An actor ends: gives a plain parent the time to see what was told last. */
+void yk_plain_linger(const struct yoke_portal *parent);
+
+/* Requests that were not acknowledged; for the end of an actor. */
+void yk_plain_drop_requests(struct yk_actor *actor);
+
+/*
+ * Whom a plain peer says to have cancelled it becomes the cause of its ContextCancelled: this
+ * dialog's own request, if there is one and this actor is named, which is tractor's rule.
+ */
+void yk_plain_set_canceller(struct yk_dialog *dialog, struct yoke_error *error,
+                            const struct yk_error_message *message);
+
+/* A plain child as its supervisor sees it. plain_child.c */
+struct yk_plain_child {
+    struct yoke_listener *listener; /* where it is to connect to, until it has */
+    char address[320];              /* that, as Python writes it */
+    char **argv;                    /* of `opts.arguments`, owned */
+};
+
+/* 0, or raised. */
+int yk_plain_child_init(struct yk_actor_child *child, const struct yoke_actor_opts *opts);
+void yk_plain_child_fini(struct yk_actor_child *child);
+
+/* Listens, and starts the process, whose link will come later. 0, or raised. */
+int yk_plain_spawn(struct yk_actor_child *child);
+
+/* Waits for its connection and makes that the portal's link. 0; YOKE_CANCELLED; or raised. */
+int yk_plain_accept(struct yk_actor_child *child);
+
+int yk_plain_send_spec(struct yk_actor_child *child);
+
+#endif

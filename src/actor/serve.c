@@ -136,13 +136,15 @@ static int spawn_server(struct yoke_portal *portal, const struct yk_start *start
     return rc;
 }
 
-/* tractor tells a function that is not there, in a module that is exposed, from the rest. */
+/* Plain peers tell a function that is not there, in a module that is exposed, from the rest. */
 static const char *missing_type(const struct yoke_portal *portal, const struct yk_start *start)
 {
     char name[YK_ENDPOINT_MAX];
 
     snprintf(name, sizeof name, "%s:%s", start->ns, start->func);
-    return yk_endpoint_exposed(portal->actor->expose, name) ? "yoke.NoEndpoint" : "yoke.NotExposed";
+    return !portal->link.extensions && yk_endpoint_exposed(portal->actor->expose, name)
+               ? "yoke.NoEndpoint"
+               : "yoke.NotExposed";
 }
 
 void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start)

@@ -22,6 +22,7 @@
 #include <yoke/mutex.h>
 #include <yoke/nursery.h>
 #include <yoke/parking_lot.h>
+#include <yoke/peer.h>
 #include <yoke/conn.h>
 #include <yoke/file.h>
 #include <yoke/net.h>

@@ -85,10 +85,13 @@ YOKE_API struct yoke_scope *yoke_actor_nursery_scope(struct yoke_actor_nursery *
 struct yoke_actor_opts {
     const char *expose; /* endpoints it may serve: patterns as of fnmatch(3), separated by spaces,
                            such as "sum:* admin:ping"; NULL: none */
+    const char *listen; /* where it listens (<yoke/peer.h>) before it is up; NULL: nowhere */
     const char *executable;    /* NULL: the running one */
     int64_t start_timeout_ns;  /* until it is up; 0: 10 s */
     int64_t cancel_timeout_ns; /* from the cancel request to SIGTERM; 0: 3 s */
     int64_t term_timeout_ns;   /* from SIGTERM to SIGKILL; 0: 1 s */
+    int64_t heartbeat_ns;      /* silent for so long it is taken for hung, and ended with
+                                  "yoke.Unresponsive"; 0: never, it may be stopped, or compute */
 };
 
 /*

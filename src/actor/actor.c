@@ -36,6 +36,10 @@ struct yk_actor *yk_actor_of(struct yoke_runtime *runtime)
     }
     actor->runtime = runtime;
     yk_list_init(&actor->plain_requests);
+    yk_list_init(&actor->listenings);
+    yk_list_init(&actor->dialled);
+    yk_list_init(&actor->links);
+    yk_list_init(&actor->beat_wait);
     runtime->slots[YK_SLOT_ACTOR].data = actor;
     runtime->slots[YK_SLOT_ACTOR].fini = actor_free;
     return actor;

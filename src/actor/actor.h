@@ -13,8 +13,10 @@
 #include <yoke/actor.h>
 #include <yoke/context.h>
 #include <yoke/event.h>
+#include <yoke/peer.h>
 
 #include "link/link.h"
+#include "link/transport.h"
 #include "task/task.h"
 
 /* The cid of a dialog's cancel request is its own with this behind it, so that the ack finds it. */
@@ -28,10 +30,27 @@ struct yk_actor {
     char *expose;               /* patterns, NULL: nothing */
     int32_t parent_pid;
     bool orphaned;                 /* the parent is gone: this process has YK_ORPHAN_NS left */
+    struct yk_list listenings;     /* where it listens, in that order */
+    struct yk_list dialled;        /* portals by yoke_portal_open whose links stand */
+    struct yk_list links;          /* portals whose heartbeat is watched */
+    struct yk_list beat_wait;      /* the heartbeat's task, until the bound changes */
+    bool beating;                  /* that task runs */
+    int64_t silence_ns;            /* 0: the default; negative: never */
     size_t serving;                /* endpoints that run */
     struct yk_list plain_requests; /* to cancel, of plain peers; plain.c */
     struct yoke_value *plain_vars; /* what a plain parent has told: its runtime variables, ... */
     struct yoke_value *plain_registrars; /* ... and its registrars; owned, or NULL */
+};
+
+/* Where an actor listens. peer.c */
+struct yk_listens {
+    struct yk_list in_actor;
+    struct yk_actor *actor;
+    struct yoke_listener *listener;
+    struct yk_place place;
+    char address[YOKE_ADDRESS_MAX];
+    struct yoke_actor_listen_opts opts;
+    unsigned greeting; /* peers that have not said who they are */
 };
 
 struct yoke_portal {
@@ -40,6 +59,30 @@ struct yoke_portal {
     struct yk_link link;
     struct yoke_actor_id id; /* of the peer; known once `up` */
     bool up;                 /* its Aid has come */
+    bool ended;              /* its reader has left */
+    int64_t version;         /* of the extensions it speaks; 0: a plain peer */
+    bool is_probe;           /* it only looks whether we are there */
+    bool is_registrar;
+    struct yk_place place; /* where the peer listens, if that is known */
+    char address[YOKE_ADDRESS_MAX];
+    struct yoke_error *farewell; /* an Error of no dialog: why the peer ends the link; owned */
+    struct yk_list in_dialled;
+    int64_t greeting_ns;           /* bound until it is up */
+    unsigned *greeting;            /* its listener's count, while it is counted there */
+    size_t opens;                  /* by yoke_portal_open, and not closed yet */
+    struct yoke_scope *link_scope; /* of a peer link's tasks, while they run */
+    bool ran;                      /* they did, or do */
+    uint64_t heard;                /* messages received */
+    size_t answers;                /* bytes queued in answer to the peer while it does not read */
+    struct yk_list in_links;       /* the heartbeat's */
+    struct yk_beat_state {
+        uint64_t heard; /* when it was last looked at */
+        size_t partial;
+        unsigned silent;                          /* looks in a row that found nothing new */
+        int64_t next_ns;                          /* when it is to be looked at */
+        int64_t silence_ns;                       /* of this link; 0: the actor's */
+        void (*lost)(struct yoke_portal *portal); /* too many of them */
+    } beat;
     struct yoke_error *lost; /* why nothing comes any more; shared by all who wait */
     struct yk_list dialogs[YK_DIALOG_BUCKETS];
     struct yk_list waiters;       /* for `up`, and for dialogs to end */
@@ -112,6 +155,12 @@ int yk_portal_read(struct yoke_portal *portal);
 /* Sends this actor's Aid. */
 int yk_portal_greet(struct yoke_portal *portal);
 
+/* Reads the peer's Aid, which must be its first message. 0; YOKE_CANCELLED; another failure. */
+int yk_portal_meet(struct yoke_portal *portal);
+
+/* Tells the peer why this side ends the link, by an Error of no dialog. Borrowed. */
+void yk_portal_farewell(struct yoke_portal *portal, const struct yoke_error *error);
+
 /* Waits for the peer's Aid. 0; YOKE_CANCELLED; -EPIPE (not raised) if the link ended before. */
 int yk_portal_wait_up(struct yoke_portal *portal);
 
@@ -133,6 +182,18 @@ void yk_portal_changed(struct yoke_portal *portal); /* wakes who waits for its s
 
 /* Whether some context of ours into that actor is being cancelled and has not ended yet. */
 bool yk_portal_contexts_ending(const struct yoke_portal *portal);
+
+/* Whether some context of this side over it is open. */
+bool yk_portal_in_use(const struct yoke_portal *portal);
+
+/* Peers. peer.c */
+/* A child's SpawnSpec has told it where to listen: does so, and tells the parent. */
+int yk_peer_listen_as_told(struct yk_actor *actor, const struct yk_spawn_spec *spec);
+
+/* Watches for signs of life on a link, until unwatch. heartbeat.c */
+void yk_beat_watch(struct yoke_portal *portal, int64_t silence_ns,
+                   void (*lost)(struct yoke_portal *portal));
+void yk_beat_unwatch(struct yoke_portal *portal);
 
 /* Dialogs. dialog.c */
 struct yk_dialog *yk_dialog_new(struct yoke_portal *portal, const char *cid); /* or NULL, raised */

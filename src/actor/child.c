@@ -43,6 +43,7 @@ struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const ch
     static const struct yoke_actor_opts defaults;
     struct yk_actor *actor = yk_actor_of(yk_runtime_current);
     struct yk_actor_child *child;
+    struct yk_place place;
 
     if (opts == NULL)
         opts = &defaults;
@@ -52,7 +53,7 @@ struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const ch
                    name != NULL ? name : "(null)");
         return NULL;
     }
-    if (actor == NULL)
+    if (actor == NULL || (opts->listen != NULL && yk_place_parse(opts->listen, &place) < 0))
         return NULL;
     child = calloc(1, sizeof *child);
     if (child == NULL) {
@@ -61,6 +62,7 @@ struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const ch
     }
     child->portal = yk_portal_new(actor);
     child->expose = strdup(opts->expose != NULL ? opts->expose : "");
+    child->listens = opts->listen != NULL;
     child->executable = opts->executable != NULL ? strdup(opts->executable) : NULL;
     if (child->portal == NULL || child->expose == NULL ||
         (opts->executable != NULL && child->executable == NULL)) {
@@ -71,6 +73,9 @@ struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const ch
     }
     child->portal->child = child;
     child->nursery = nursery;
+    if (child->listens)
+        child->listen = place;
+    child->heartbeat_ns = opts->heartbeat_ns;
     child->start_ns = opts->start_timeout_ns > 0 ? opts->start_timeout_ns : YK_START_NS;
     child->cancel_ns = opts->cancel_timeout_ns > 0 ? opts->cancel_timeout_ns : YK_CANCEL_NS;
     child->term_ns = opts->term_timeout_ns > 0 ? opts->term_timeout_ns : YK_TERM_NS;
@@ -215,9 +220,12 @@ static int send_spec(struct yk_actor_child *child)
     struct yk_message message = {.type = YK_SPAWN_SPEC};
     struct yk_spawn_spec *spec = &message.as.spawn_spec;
     struct yoke_pair patterns[64];
+    struct yoke_value bind_addr;
+    struct yk_arena arena;
     char text[4096];
     size_t n = 0;
     char *rest = NULL;
+    int rc = 0;
 
     YK_TEXT_COPY(text, child->expose);
     for (char *word = strtok_r(text, " ", &rest); word != NULL && n < 64;
@@ -228,7 +236,15 @@ static int send_spec(struct yk_actor_child *child)
     spec->enable_modules = yoke_map(patterns, n);
     spec->reg_addrs = yoke_array(NULL, 0);
     spec->bind_addrs = yoke_nil();
-    return yk_portal_send(child->portal, &message);
+    yk_arena_init(&arena);
+    if (child->listens) {
+        rc = yk_place_to_wire(&arena, &child->listen, &bind_addr);
+        spec->bind_addrs = yoke_array(&bind_addr, 1);
+    }
+    if (rc == 0)
+        rc = yk_portal_send(child->portal, &message);
+    yk_arena_fini(&arena);
+    return rc;
 }
 
 static const char *describe_exit(const struct yk_actor_child *child, char *text, size_t size)
@@ -380,6 +396,38 @@ static int climb(struct yk_actor_child *child, const struct yoke_error *failure)
     return rung;
 }
 
+/* Until it listens as it was told, if it can say so. */
+static int wait_listening(struct yk_actor_child *child)
+{
+    struct yoke_portal *portal = child->portal;
+    int rc = 0;
+
+    while (rc == 0 && child->listens && portal->version >= 2 && portal->address[0] == '\0' &&
+           portal->farewell == NULL && !portal->ended)
+        rc = yk_wait_in(&portal->waiters, "an actor to listen", NULL);
+    if (rc == 0 && portal->farewell != NULL) {
+        struct yoke_error *farewell = portal->farewell;
+
+        portal->farewell = NULL;
+        rc = yk_flight_raise(yk_locus(), farewell);
+    }
+    return rc;
+}
+
+/* The heartbeat's word. */
+static void silent(struct yoke_portal *portal)
+{
+    struct yk_actor_child *child = portal->child;
+
+    if (child->link_error == NULL)
+        child->link_error =
+            yk_error_make(YOKE_HERE, "yoke.Unresponsive", YOKE_EUNRESPONSIVE,
+                          "actor %s (pid %d) gave no sign of life for %lld ms", child->id.name,
+                          (int)child->id.pid, (long long)(child->heartbeat_ns / 1000000));
+    if (child->link_scope != NULL)
+        yoke_scope_cancel(child->link_scope, "the actor is silent");
+}
+
 /* Until the child is up, as the body of the link's nursery. */
 static int come_up(struct yk_actor_child *child)
 {
@@ -395,6 +443,10 @@ static int come_up(struct yk_actor_child *child)
         rc = yk_portal_wait_up(child->portal);
     if (rc == -EPIPE)
         rc = 0; /* its end is told below, with its status */
+    if (rc == 0 && child->portal->up)
+        rc = send_spec(child);
+    if (rc == 0)
+        rc = wait_listening(child);
     rc = yoke_scope_close(&scope, rc);
     if (rc == 0 && yoke_scope_cancelled_caught(&scope))
         return yoke_raise("yoke.Unresponsive", YOKE_EUNRESPONSIVE,
@@ -402,8 +454,8 @@ static int come_up(struct yk_actor_child *child)
                           "yoke_main?",
                           child->id.name, (int)child->id.pid,
                           (long long)(child->start_ns / 1000000));
-    if (rc == 0 && child->portal->up)
-        rc = send_spec(child);
+    if (rc == 0 && child->heartbeat_ns > 0)
+        yk_beat_watch(child->portal, child->heartbeat_ns, silent);
     return rc;
 }
 
@@ -506,6 +558,7 @@ int yk_child_supervise(void *arg)
             rc = yk_flight_raise(yk_locus(), failure);
     }
     rc = yoke_nursery_close(&nursery, rc);
+    yk_beat_unwatch(child->portal);
     yk_link_fini(&child->portal->link);
     return rc;
 }

@@ -20,6 +20,9 @@ struct yk_actor_child {
     struct yoke_actor_id id;    /* given by us */
     char *expose;
     char *executable;
+    bool listens; /* it is to listen, at `listen` */
+    struct yk_place listen;
+    int64_t heartbeat_ns; /* 0: it is not asked for signs of life */
     int64_t start_ns, cancel_ns, term_ns;
     struct yk_process process;
     struct yk_watch process_watch;

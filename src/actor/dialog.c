@@ -119,10 +119,11 @@ static void cancel_body(struct yk_dialog *dialog, enum yoke_cause_kind kind,
     struct yk_locus peer = {.actor = &dialog->portal->id, .task_name = dialog->endpoint};
     struct yoke_cause *cause;
 
-    if (dialog->ctx == NULL)
-        return;
     cause = yk_cause_new_as(&peer, &spec);
-    yk_scope_cancel_cause(&dialog->ctx->scope, cause);
+    if (dialog->ctx != NULL)
+        yk_scope_cancel_cause(&dialog->ctx->scope, cause);
+    else if (!dialog->opener && dialog->pending_cancel == NULL)
+        dialog->pending_cancel = yoke_cause_ref(cause); /* its task has not begun */
     yoke_cause_unref(cause);
 }
 

@@ -204,11 +204,24 @@ static int parent_link(void *arg)
     return yoke_nursery_close(&nursery, rc);
 }
 
+static int dial_parent(struct spawned *spawned, const struct yk_link_ops **ret_ops)
+{
+    struct yk_place place;
+    int rc = yk_plain_parse_place(spawned->plain_address, &place);
+
+    if (rc == 0)
+        rc = yk_dial(&place, &spawned->fd);
+    if (rc == 0)
+        *ret_ops = place.transport->link;
+    return rc;
+}
+
 static int serve_main(void *arg)
 {
     struct spawned *spawned = arg;
     struct yoke_runtime *runtime = yk_runtime_current;
     struct yk_actor *actor = yk_actor_of(runtime);
+    const struct yk_link_ops *ops = &yk_link_unix;
     struct yoke_portal *portal;
     int rc = 0;
 
@@ -218,13 +231,13 @@ static int serve_main(void *arg)
     YK_TEXT_COPY(runtime->actor.uuid, spawned->id.uuid);
     actor->parent_pid = spawned->parent_pid;
     if (spawned->plain_address != NULL)
-        rc = yk_plain_dial(spawned->plain_address, &spawned->fd);
+        rc = dial_parent(spawned, &ops);
     if (rc < 0)
         return rc;
     portal = yk_portal_new(actor);
     if (portal == NULL)
         return -ENOMEM;
-    rc = yk_link_init(&portal->link, &yk_link_unix, spawned->fd);
+    rc = yk_link_init(&portal->link, ops, spawned->fd);
     if (rc < 0) {
         yk_portal_unref(portal);
         return rc;

@@ -7,14 +7,12 @@
 #include "actor/plain.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include <yoke/net.h>
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 /* A cancel request of a plain peer that is not acknowledged yet. */
@@ -66,45 +64,29 @@ bool yk_plain_parse_uid(const char *text, struct yoke_actor_id *ret)
     return text != NULL && strcmp(text, ")") == 0 && ret->name[0] != '\0' && ret->uuid[0] != '\0';
 }
 
-/* The pair as a place of <yoke/net.h>. */
-static bool parse_address(const char *text, char *place, size_t size)
+int yk_plain_parse_place(const char *text, struct yk_place *ret)
 {
-    char first[YOKE_ADDRESS_TEXT / 2], second[YOKE_ADDRESS_TEXT / 2 - 8];
+    char first[YK_PLACE_MAX], second[YK_PLACE_MAX];
     const char *rest = expect(text, "(");
-    unsigned port = 0;
-    int used = 0, n;
+    struct yoke_value pair[2];
+    int port = 0, used = 0;
 
     if (rest != NULL)
         rest = parse_string(rest, first, sizeof first);
     rest = expect(rest, ", ");
-    if (rest == NULL)
-        return false;
-    if (sscanf(rest, "%5u%n", &port, &used) == 1) {
+    if (rest != NULL && sscanf(rest, "%5d%n", &port, &used) == 1) {
         rest += used;
-        n = snprintf(place, size, strchr(first, ':') != NULL ? "[%s]:%u" : "%s:%u", first, port);
-    } else {
+        pair[1] = yoke_int(port);
+    } else if (rest != NULL) {
         rest = parse_string(rest, second, sizeof second);
-        n = snprintf(place, size, "unix:%s/%s", first, rest != NULL ? second : "");
+        pair[1] = yoke_str(second);
     }
-    return rest != NULL && strcmp(rest, ")") == 0 && n > 0 && (size_t)n < size;
-}
-
-int yk_plain_dial(const char *address, int *ret_fd)
-{
-    char place[YOKE_ADDRESS_TEXT];
-    struct yoke_conn *conn;
-    int rc;
-
-    if (!parse_address(address, place, sizeof place))
+    if (rest == NULL || strcmp(rest, ")") != 0)
         return yoke_raise("yoke.Address", EINVAL,
-                          "%s: a parent's address is (\"host\", port) or (\"directory\", \"file\")",
-                          address);
-    rc = yoke_connect(place, NULL, &conn);
-    if (rc < 0)
-        return rc;
-    *ret_fd = fcntl(yoke_conn_fd(conn), F_DUPFD_CLOEXEC, 0);
-    yoke_conn_unref(conn);
-    return *ret_fd < 0 ? yoke_raise("yoke.Link", EMFILE, "no descriptor for the parent") : 0;
+                          "%s: a parent's address is ('host', port) or ('directory', 'file')",
+                          text);
+    pair[0] = yoke_str(first);
+    return yk_place_from_wire(yoke_array(pair, 2), ret);
 }
 
 int yk_plain_keep_spec(struct yk_actor *actor, const struct yk_spawn_spec *spec)
@@ -135,7 +117,7 @@ static void acknowledge(struct yoke_portal *portal, const char *cid)
 static void remember(struct yoke_portal *portal, const char *cid, struct yk_dialog *target,
                      bool pending)
 {
-    struct request *request = pending ? calloc(1, sizeof *request) : NULL;
+    struct request *request = pending ? yk_calloc(1, sizeof *request) : NULL;
 
     if (request == NULL) {
         acknowledge(portal, cid);

@@ -16,8 +16,8 @@
  */
 bool yk_plain_parse_uid(const char *text, struct yoke_actor_id *ret);
 
-/* Connects to a plain parent at "('host', port)" or "('directory', 'file')". 0, or raised. */
-int yk_plain_dial(const char *address, int *ret_fd);
+/* The place of a plain parent: "('host', port)" or "('directory', 'file')". 0, or raised. */
+int yk_plain_parse_place(const char *text, struct yk_place *ret);
 
 /* Keeps what a plain parent's SpawnSpec says for the children of this actor. 0, or raised. */
 int yk_plain_keep_spec(struct yk_actor *actor, const struct yk_spawn_spec *spec);

@@ -4,8 +4,10 @@
  * cancel this actor, its loss. The loop runs as a task and never waits for a dialog, so that a
  * cancel request always gets through.
  *
- * Everything a peer sends is untrusted. A message that is well-formed but makes no sense here (an
- * unknown dialog, a second Aid) is ignored or answered; one that is not ends the link.
+ * Everything a peer sends is untrusted. A message that may come late, or that somebody else could
+ * have meant well (an unknown dialog, a Start that can't be served) is ignored or answered; one
+ * that no honest peer sends (no Aid first, or a second one, another's identity, a SpawnSpec from
+ * who is not the parent, what can't be decoded) ends the link with an error that tells both sides.
  */
 #include "actor/plain.h"
 
@@ -14,10 +16,12 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "base/text.h"
+#include "actor/child.h"
 #include "error/tree.h"
 
-enum { EXTENSIONS_VERSION = 1 };
+enum { EXTENSIONS_VERSION = 2 }; /* 2: heartbeat, Listening */
 
 struct yoke_portal *yk_portal_new(struct yk_actor *actor)
 {
@@ -30,6 +34,8 @@ struct yoke_portal *yk_portal_new(struct yk_actor *actor)
     portal->refs = 1;
     portal->actor = actor;
     yk_list_init(&portal->waiters);
+    yk_list_init(&portal->in_links);
+    yk_list_init(&portal->in_dialled);
     for (size_t i = 0; i < YK_DIALOG_BUCKETS; i++)
         yk_list_init(&portal->dialogs[i]);
     return portal;
@@ -47,6 +53,8 @@ void yk_portal_unref(struct yoke_portal *portal)
         return;
     yk_assert(yk_list_empty(&portal->waiters));
     yoke_error_unref(portal->lost);
+    if (portal->farewell != NULL)
+        yk_error_absorb(portal->farewell);
     free(portal);
 }
 
@@ -90,7 +98,7 @@ int yk_portal_greet(struct yoke_portal *portal)
 
 int yk_portal_wait_up(struct yoke_portal *portal)
 {
-    while (!portal->up && portal->lost == NULL && !portal->link.failed) {
+    while (!portal->up && portal->lost == NULL && !portal->ended) {
         int rc = yk_wait_in(&portal->waiters, "an actor to come up", NULL);
 
         if (rc < 0)
@@ -99,27 +107,41 @@ int yk_portal_wait_up(struct yoke_portal *portal)
     return portal->up ? 0 : -EPIPE;
 }
 
-static void handle_aid(struct yoke_portal *portal, const struct yk_aid *aid)
+static int refuse_message(const struct yoke_portal *portal, const char *what)
+{
+    return yoke_raise("yoke.BadMessage", EPROTO, "%s sent %s",
+                      portal->up ? portal->id.name : "a peer", what);
+}
+
+static int handle_aid(struct yoke_portal *portal, const struct yk_aid *aid)
 {
     if (portal->up)
-        return;
+        return refuse_message(portal, "a second Aid");
+    if (aid->uuid[0] == '\0' || strlen(aid->uuid) >= sizeof portal->id.uuid)
+        return refuse_message(portal, "an Aid whose uuid is empty or too long");
+    if (portal->child != NULL && strcmp(aid->uuid, portal->child->id.uuid) != 0)
+        return refuse_message(portal, "an Aid with another uuid than it was given");
     YK_TEXT_COPY(portal->id.name, aid->name);
     YK_TEXT_COPY(portal->id.uuid, aid->uuid);
     YK_TEXT_COPY(portal->id.host, aid->host);
     portal->id.pid = aid->has_pid ? (int32_t)aid->pid : 0;
     portal->link.extensions = aid->yoke > 0;
+    portal->version = aid->yoke;
+    portal->is_probe = aid->is_probe;
+    portal->is_registrar = aid->has_is_registrar && aid->is_registrar;
     portal->up = true;
     yk_portal_changed(portal);
+    return 0;
 }
 
 /* The parent says what we may serve: the keys of enable_modules are patterns, or module names. */
-static void handle_spawn_spec(struct yoke_portal *portal, const struct yk_spawn_spec *spec)
+static int handle_spawn_spec(struct yoke_portal *portal, const struct yk_spawn_spec *spec)
 {
     char patterns[4096] = "";
     size_t used = 0;
 
-    if (portal != portal->actor->parent || spec->enable_modules.type != YOKE_MAP_VALUE)
-        return;
+    if (portal != portal->actor->parent)
+        return refuse_message(portal, "a SpawnSpec, and is not the parent");
     for (size_t i = 0; i < spec->enable_modules.as.map.n; i++) {
         const char *key = spec->enable_modules.as.map.pairs[i].key;
         const char *gap = used == 0 ? "" : " ";
@@ -134,6 +156,7 @@ static void handle_spawn_spec(struct yoke_portal *portal, const struct yk_spawn_
     }
     if (yoke_actor_expose(patterns) < 0 || yk_plain_keep_spec(portal->actor, spec) < 0)
         yoke_clear();
+    return yk_peer_listen_as_told(portal->actor, spec);
 }
 
 static void acknowledge(struct yoke_portal *portal, const char *cid)
@@ -208,45 +231,145 @@ static struct yk_dialog *dialog_of(struct yoke_portal *portal, const struct yk_m
     return yk_dialog_find(portal, cid);
 }
 
-static void handle(struct yoke_portal *portal, const struct yk_message *message)
+/* An Error of no dialog: why the peer is about to end the link, or did not come up. */
+static void handle_farewell(struct yoke_portal *portal, const struct yk_error_message *message)
 {
-    struct yk_dialog *dialog;
+    if (portal->farewell != NULL)
+        return;
+    portal->farewell = yk_relay_received(portal, message);
+    yk_portal_changed(portal);
+}
 
+static int handle_ping(struct yoke_portal *portal, const struct yk_beat *ping)
+{
+    struct yk_message pong = {.type = YK_PONG, .as.beat = *ping};
+
+    if (yk_portal_send(portal, &pong) < 0)
+        yoke_clear(); /* no memory for it: then the next one is answered */
+    return 0;
+}
+
+/* A child tells where it listens. */
+static int handle_listening(struct yoke_portal *portal, const struct yk_listening *listening)
+{
+    int rc;
+
+    if (portal->child == NULL || listening->addrs.as.array.n == 0)
+        return 0;
+    rc = yk_place_from_wire(listening->addrs.as.array.items[0], &portal->place);
+    if (rc == 0) {
+        yk_place_format(&portal->place, portal->address);
+        yk_portal_changed(portal);
+    }
+    return rc;
+}
+
+static void handle_of_dialog(struct yoke_portal *portal, const struct yk_message *message)
+{
+    /* Late messages of a dialog that has ended here are expected, and nobody's fault. */
+    struct yk_dialog *dialog = dialog_of(portal, message);
+
+    if (dialog != NULL)
+        yk_dialog_handle(dialog, message);
+    else if (message->type == YK_ERROR && message->as.error.cid == NULL)
+        handle_farewell(portal, &message->as.error);
+}
+
+static int handle(struct yoke_portal *portal, const struct yk_message *message)
+{
+    if (!portal->up && message->type != YK_AID && message->type != YK_ERROR)
+        return refuse_message(portal, "something else before its Aid");
     switch (message->type) {
     case YK_AID:
-        handle_aid(portal, &message->as.aid);
-        break;
+        return handle_aid(portal, &message->as.aid);
     case YK_SPAWN_SPEC:
-        handle_spawn_spec(portal, &message->as.spawn_spec);
-        break;
+        return handle_spawn_spec(portal, &message->as.spawn_spec);
     case YK_START:
         if (!yk_plain_cancel(portal, &message->as.start))
             yk_serve_start(portal, &message->as.start);
-        break;
+        return 0;
     case YK_CANCEL:
         acknowledge(portal, message->as.cancel.cid);
         yk_portal_cancelled(portal, &message->as.cancel);
-        break;
+        return 0;
+    case YK_PING:
+        return handle_ping(portal, &message->as.beat);
+    case YK_LISTENING:
+        return handle_listening(portal, &message->as.listening);
     default:
-        /* Late messages of a dialog that has ended here are expected, and nobody's fault. */
-        dialog = dialog_of(portal, message);
-        if (dialog != NULL)
-            yk_dialog_handle(dialog, message);
-        break;
+        handle_of_dialog(portal, message);
+        return 0;
     }
+}
+
+/*
+ * What this side answers at once is queued while the peer does not read. It may be some, but not
+ * without end: a peer that goes on asking must read.
+ */
+static int check_answers(struct yoke_portal *portal, size_t before)
+{
+    size_t now = yk_buffer_size(&portal->link.out);
+
+    if (now < YK_LINK_QUEUE_MAX)
+        portal->answers = 0;
+    else if (now > before)
+        portal->answers += now - before;
+    if (portal->answers <= YK_ANSWERS_MAX)
+        return 0;
+    return yoke_raise("yoke.BadMessage", EOVERFLOW, "%s asks on and on, and reads no answer",
+                      portal->id.name);
+}
+
+/* Handles one message. 1; 0 at the end of the link; negative as yk_portal_read. */
+static int read_one(struct yoke_portal *portal)
+{
+    size_t before = yk_buffer_size(&portal->link.out);
+    struct yk_message message;
+    int rc = yk_link_receive(&portal->link, &message);
+
+    if (rc <= 0)
+        return rc;
+    portal->heard++;
+    rc = handle(portal, &message);
+    if (rc == 0)
+        rc = check_answers(portal, before);
+    yk_assert((rc < 0) == (yoke_in_flight() != NULL));
+    return rc < 0 ? rc : 1;
 }
 
 int yk_portal_read(struct yoke_portal *portal)
 {
-    struct yk_message message;
     int rc;
 
-    while ((rc = yk_link_receive(&portal->link, &message)) > 0) {
-        handle(portal, &message);
-        yk_assert(yoke_in_flight() == NULL);
-    }
+    do
+        rc = read_one(portal);
+    while (rc > 0);
+    portal->ended = true;
     yk_portal_changed(portal);
     return rc;
+}
+
+int yk_portal_meet(struct yoke_portal *portal)
+{
+    int rc = read_one(portal);
+
+    if (rc < 0 || portal->up)
+        return rc < 0 ? rc : 0;
+    if (portal->farewell != NULL) {
+        struct yoke_error *farewell = portal->farewell;
+
+        portal->farewell = NULL;
+        return yk_flight_raise(yk_locus(), farewell);
+    }
+    return yoke_raise("yoke.LinkLost", YOKE_ELINK, "the peer hung up before it said who it is");
+}
+
+void yk_portal_farewell(struct yoke_portal *portal, const struct yoke_error *error)
+{
+    /* Another one like it: what is sent is marked as seen by this actor, and as the peer's. */
+    yk_relay_error(portal, NULL,
+                   yk_error_make(yoke_error_site(error), error->type, error->code, "%s",
+                                 error->message));
 }
 
 void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error)
@@ -292,6 +415,15 @@ void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const ch
         yoke_clear(); /* no memory to ask: the ladder's next rung needs none */
     yk_arena_fini(&arena);
     (void)yoke_release(&hold);
+}
+
+bool yk_portal_in_use(const struct yoke_portal *portal)
+{
+    for (size_t i = 0; i < YK_DIALOG_BUCKETS; i++)
+        yk_list_for_each (node, &portal->dialogs[i])
+            if (yk_container_of(node, struct yk_dialog, in_portal)->opener)
+                return true;
+    return false;
 }
 
 bool yk_portal_contexts_ending(const struct yoke_portal *portal)

@@ -64,8 +64,20 @@
     INT64_C(4000000000) /* an actor whose parent is gone must have ended by then; a kernel timer   \
                   kills it otherwise */
 #define YK_PLAIN_LINGER_NS                                                                         \
-    INT64_C(200000000)       /* from an Error for a plain parent to the end of the link: tractor's \
-                        opener       forgets an error if it sees the end before its task has run */
+    INT64_C(200000000) /* from an Error for a plain parent to the end of the link: tractor's       \
+                  opener       forgets an error if it sees the end before its task has run */
+#define YK_GREETING_NS                                                                             \
+    INT64_C(10000000000) /* until a peer has said who it is, as in tractor: half-open connections  \
+                  must end */
+#define YK_GREETINGS_MAX     256 /* peers at a listener that have not said yet: more are dropped */
+#define YK_CHILD_LISTENS_MAX 8   /* addresses that a parent tells a child to listen at */
+#define YK_PEERS_MAX         16384 /* connections of a listener; more wait in the backlog */
+#define YK_SILENCE_NS                                                                              \
+    INT64_C(20000000000) /* a silent peer is lost: long enough for a process that is busy or       \
+                  swapped out, short enough for a person who waits */
+#define YK_BEATS 4 /* looks without a sign of life until then, as in Erlang: one may be late */
+#define YK_ANSWERS_MAX                                                                             \
+    (8u << 20)               /* bytes of answers queued for a peer that asks and does not read */
 #define YK_STREAM_WINDOW  64 /* messages in flight per direction of a context */
 #define YK_LINK_QUEUE_MAX (1u << 20) /* bytes queued on a link before senders of values wait */
 #define YK_THREADS_MAX    32         /* calls in worker threads at a time, without an own limiter */

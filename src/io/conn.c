@@ -259,6 +259,17 @@ void yoke_conn_close(struct yoke_conn *conn)
         conn->ops->close(conn);
 }
 
+int yk_conn_take(struct yoke_conn *conn)
+{
+    int number = conn->fd.watch.fd;
+
+    yk_assert(!conn->closed && conn->users == 0 && number >= 0);
+    yk_fd_fini(&conn->fd);
+    conn->fd.watch.fd = -1;
+    conn->closed = true;
+    return number;
+}
+
 struct yoke_conn *yoke_conn_ref(struct yoke_conn *conn)
 {
     conn->refs++;

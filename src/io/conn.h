@@ -64,6 +64,9 @@ int yk_conn_wait(struct yoke_conn *conn, unsigned event, const char *call);
 /* Close-on-exec and non-blocking. 0 or -errno. */
 int yk_conn_prepare(int number);
 
+/* Takes the descriptor out of a socket's conn that nobody uses; the conn is closed after that. */
+int yk_conn_take(struct yoke_conn *conn);
+
 /* New conns for a descriptor, which they take over on success. 0 or -errno; they raise nothing. */
 struct yoke_address;
 int yk_conn_socket(int number, const struct yoke_address *peer, struct yoke_conn **ret);

@@ -199,10 +199,8 @@ int yk_link_receive(struct yk_link *link, struct yk_message *ret_message)
     }
     if (rc > 0)
         rc = yk_message_decode(&link->arena, body, size, ret_message);
-    if (rc < 0) {
-        fail(link, rc);
-        return rc;
-    }
+    if (rc < 0)
+        return rc; /* the link still sends: the peer is to be told */
     link->in_used = 4 + size;
     yk_completed_at_once(yk_runtime_current->current);
     return 1;

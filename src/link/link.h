@@ -60,7 +60,7 @@ int yk_link_wait_room(struct yk_link *link);
 /*
  * The next message, borrowed until the next call. 1; 0 when the peer has ended or the connection
  * broke (link->error says); YOKE_CANCELLED; -EBADMSG, -EMSGSIZE with an error raised: the peer
- * breaks the protocol, and nothing more can be read.
+ * breaks the protocol, and nothing more can be read; it can still be told why.
  */
 int yk_link_receive(struct yk_link *link, struct yk_message *ret_message);
 

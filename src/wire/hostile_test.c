@@ -23,7 +23,7 @@
 #include "wire/value.h"
 
 enum {
-    TYPES = YK_CREDIT + 1,
+    TYPES = YK_LISTENING + 1,
     ORACLE_DEPTH = 31, /* msgpack-c reads no deeper */
 };
 
@@ -93,8 +93,18 @@ static void keep_extensions(void)
                    .host = "far"},
     };
 
+    struct yk_message ping = {.type = YK_PING, .as.beat.n = 3}, pong = ping;
+    struct yk_message listening = {
+        .type = YK_LISTENING,
+        .as.listening.addrs = YOKE_ARRAY(YOKE_ARRAY(yoke_str("127.0.0.1"), yoke_int(1616))),
+    };
+
+    pong.type = YK_PONG;
     keep_made(&cancel);
     keep_made(&credit);
+    keep_made(&ping);
+    keep_made(&pong);
+    keep_made(&listening);
     keep_made(&aid);
 }
 

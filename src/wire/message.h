@@ -28,6 +28,9 @@ enum yk_message_type {
     /* extensions */
     YK_CANCEL,
     YK_CREDIT,
+    YK_PING,
+    YK_PONG,
+    YK_LISTENING,
 };
 
 /* A string that may be absent (NULL: nil). NUL-terminated; one with a NUL inside is refused. */
@@ -118,6 +121,16 @@ struct yk_credit {
     int64_t n;
 };
 
+/* Extension, Ping and Pong: a sign of life is asked for, and given with the same number. */
+struct yk_beat {
+    int64_t n;
+};
+
+/* Extension: a child, told where to listen by its SpawnSpec, listens there. */
+struct yk_listening {
+    struct yoke_value addrs; /* array of pairs, as `bind_addrs` */
+};
+
 struct yk_message {
     enum yk_message_type type;
     union {
@@ -131,6 +144,8 @@ struct yk_message {
         struct yk_payload payload; /* YK_STARTED, YK_YIELD, YK_RETURN */
         struct yk_cancel cancel;
         struct yk_credit credit;
+        struct yk_beat beat; /* YK_PING, YK_PONG */
+        struct yk_listening listening;
     } as;
 };
 

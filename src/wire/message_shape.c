@@ -98,6 +98,14 @@ static const struct yk_field credit_fields[] = {
     NEEDED("n", COUNT, credit.n),
 };
 
+static const struct yk_field beat_fields[] = {
+    NEEDED("n", COUNT, beat.n),
+};
+
+static const struct yk_field listening_fields[] = {
+    NEEDED("addrs", ARRAY, listening.addrs),
+};
+
 #define SHAPE(text, table, ...)                                                                    \
     {                                                                                              \
         NAMED(text), .fields = (table), .n = sizeof(table) / sizeof *(table), __VA_ARGS__          \
@@ -116,6 +124,9 @@ static const struct yk_shape shapes[] = {
     [YK_RETURN] = SHAPE("Return", payload_fields, .extension = false),
     [YK_CANCEL] = SHAPE("Cancel", cancel_fields, .extension = true, .repair = true),
     [YK_CREDIT] = SHAPE("Credit", credit_fields, .extension = true),
+    [YK_PING] = SHAPE("Ping", beat_fields, .extension = true),
+    [YK_PONG] = SHAPE("Pong", beat_fields, .extension = true),
+    [YK_LISTENING] = SHAPE("Listening", listening_fields, .extension = true),
 };
 
 enum { SHAPES = sizeof shapes / sizeof *shapes };

@@ -348,6 +348,29 @@ static void credit_comes_back_whole(void **state)
     assert_true(back.as.credit.n == INT64_MAX);
 }
 
+static void signs_of_life_come_back_whole(void **state)
+{
+    struct yk_message message = {.type = YK_PING, .as.beat.n = 7};
+    struct yk_message back = there_and_back(*state, &message, true);
+
+    assert_int_equal(back.type, YK_PING);
+    assert_int_equal(back.as.beat.n, 7);
+    message.type = YK_PONG;
+    back = there_and_back(*state, &message, true);
+    assert_int_equal(back.type, YK_PONG);
+    assert_int_equal(back.as.beat.n, 7);
+}
+
+static void listening_comes_back_whole(void **state)
+{
+    struct yoke_value addrs = YOKE_ARRAY(YOKE_ARRAY(yoke_str("127.0.0.1"), yoke_int(1616)),
+                                         YOKE_ARRAY(yoke_str("/run/x"), yoke_str("a@1.sock")));
+    struct yk_message message = {.type = YK_LISTENING, .as.listening.addrs = addrs};
+    struct yk_message back = there_and_back(*state, &message, true);
+
+    assert_true(yoke_value_equal(back.as.listening.addrs, addrs));
+}
+
 static void each_message_knows_its_cid(void **state)
 {
     struct yk_message aid = an_aid(), spec = {.type = YK_SPAWN_SPEC};
@@ -634,6 +657,8 @@ int main(void)
         TEST(an_error_comes_back_whole),
         TEST(a_cancel_request_comes_back_whole),
         TEST(credit_comes_back_whole),
+        TEST(signs_of_life_come_back_whole),
+        TEST(listening_comes_back_whole),
         TEST(each_message_knows_its_cid),
         TEST(each_type_has_a_name),
         TEST(texts_must_be_str),

@@ -2,7 +2,9 @@
 /*
  * What closing a context gives: the table of the design (doc/design.md, section 5), row by row, on
  * real processes. P is the opener's side in the root, C the endpoint's side in the actor "peer".
- * Each test checks what C saw, what P's close gave, and what its outcome tells.
+ * Each test checks what C saw, what P's close gave, and what its outcome tells. All of them run
+ * over the link between parent and child, and over links by an address: a Unix socket, and TCP. Row
+ * 14 is in peer_test.c.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -389,6 +391,7 @@ YK_PEER_TEST(row_10_another_actor_cancelled_the_peer)
     struct yoke_error *error;
     int rc;
 
+    yk_peer_ends();
     yk_report_open(&report);
     if (open_context(&ctx, peer, "rows:stay", yk_report_args(&report)) == 0) {
         if (open_context(&traitor, peer, "rows:keep_a_traitor", yoke_nil()) == 0) {
@@ -410,6 +413,7 @@ YK_PEER_TEST(row_11_opener_cancelled_the_whole_peer)
     struct yoke_context ctx;
     struct yk_report report;
 
+    yk_peer_ends();
     yk_report_open(&report);
     if (open_context(&ctx, peer, "rows:stay", yk_report_args(&report)) == 0) {
         yoke_portal_cancel_actor(peer, "all of it");
@@ -427,6 +431,7 @@ static void row_12(struct yoke_portal *peer, int number)
     struct yoke_error *error;
     int status;
 
+    yk_peer_ends();
     yk_report_open(&report);
     if (open_context(&ctx, peer, "rows:stay", yk_report_args(&report)) == 0) {
         yk_check_int(kill(yoke_portal_actor(peer)->pid, number), 0);
@@ -438,7 +443,7 @@ static void row_12(struct yoke_portal *peer, int number)
         yk_check(info != NULL && info->number == number && info->pid == getpid() &&
                  info->uid == getuid());
         yoke_error_unref(error);
-        yk_check_int(yoke_portal_wait(peer, &status, NULL), 0);
+        yk_check_int(yoke_portal_wait(yk_peer_child(), &status, NULL), 0);
         yk_check(WIFEXITED(status) && WEXITSTATUS(status) == 128 + number);
     }
     yk_report_close(&report, "Cancelled: os, signal by \n");
@@ -458,14 +463,14 @@ static const char *death; /* of row 13: how the message describes it */
 static int64_t death_signal;
 
 /* The nursery around is being cancelled for the death, hence the shield. */
-static void check_end(struct yoke_portal *peer)
+static void check_end(void)
 {
     struct yoke_scope scope;
     struct rusage usage;
     int status = -1;
 
     yk_check_int(yoke_scope_open(&scope, &(struct yoke_scope_opts){.shield = true}), 0);
-    yk_check_int(yoke_portal_wait(peer, &status, &usage), 0);
+    yk_check_int(yoke_portal_wait(yk_peer_child(), &status, &usage), 0);
     yk_check_int(yoke_scope_close(&scope, 0), 0);
     if (death_signal == 0)
         yk_check(WIFEXITED(status) && WEXITSTATUS(status) == 3);
@@ -474,8 +479,24 @@ static void check_end(struct yoke_portal *peer)
     yk_check(usage.ru_maxrss > 0);
 }
 
+/* How a death is seen over another link than that to its parent. */
+static void check_link_lost(const struct yoke_error *error)
+{
+    yk_check_error(error, "yoke.LinkLost", YOKE_ELINK, NULL);
+    yk_check(strstr(yoke_error_message(error), "the link to actor peer (pid ") != NULL);
+}
+
+static void check_death(const struct yoke_error *error)
+{
+    yk_check_error(error, "yoke.ActorDied", YOKE_EDIED, NULL);
+    yk_check(strstr(yoke_error_message(error), death) != NULL);
+    yk_check(strstr(yoke_error_message(error), "processor time") != NULL);
+}
+
 static void row_13_body(struct yoke_portal *peer)
 {
+    void (*check)(const struct yoke_error *error) =
+        yk_via() == YK_VIA_PARENT ? check_death : check_link_lost;
     struct yoke_context ctx;
     struct yoke_outcome *outcome = NULL;
     struct yoke_error *error;
@@ -484,16 +505,15 @@ static void row_13_body(struct yoke_portal *peer)
         return;
     /* The end of a child also cancels the nursery around: either Cancelled may come first. */
     yk_check_int(yoke_sleep_forever(), YOKE_CANCELLED);
-    yk_check_int(yoke_context_close(&ctx, YOKE_CANCELLED, &outcome), YOKE_EDIED);
+    yk_check_int(yoke_context_close(&ctx, YOKE_CANCELLED, &outcome),
+                 yk_via() == YK_VIA_PARENT ? YOKE_EDIED : YOKE_ELINK);
     error = yk_caught();
-    yk_check_error(error, "yoke.ActorDied", YOKE_EDIED, NULL);
-    yk_check(strstr(yoke_error_message(error), death) != NULL);
-    yk_check(strstr(yoke_error_message(error), "processor time") != NULL);
+    check(error);
     yoke_error_unref(error);
-    yk_check_error(yoke_outcome_error(outcome), "yoke.ActorDied", YOKE_EDIED, NULL);
+    check(yoke_outcome_error(outcome));
     yk_check(!yoke_outcome_cancelled(outcome));
     yoke_outcome_free(outcome);
-    check_end(peer);
+    check_end();
 }
 
 /* Its death is one error: the context's and, since nobody asked it to end, the nursery's. */
@@ -676,28 +696,28 @@ YK_ACTORS_TEST(row_18_peer_does_not_answer)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(row_01_child_returned),
-        cmocka_unit_test(row_02_opener_cancelled_and_child_unwound),
-        cmocka_unit_test(row_03_child_raised_while_unwinding),
-        cmocka_unit_test(row_04_child_returned_although_cancelled),
-        cmocka_unit_test(row_05_body_raised),
-        cmocka_unit_test(row_06_both_raised),
-        cmocka_unit_test(row_07_child_raised_before_it_started),
-        cmocka_unit_test(row_08_child_raised_after_it_started),
-        cmocka_unit_test(row_09_body_raised_while_it_unwound_for_the_child),
-        cmocka_unit_test(row_10_another_actor_cancelled_the_peer),
-        cmocka_unit_test(row_11_opener_cancelled_the_whole_peer),
-        cmocka_unit_test(row_12_peer_received_sigterm),
-        cmocka_unit_test(row_12_peer_received_sigint_from_a_process),
-        cmocka_unit_test(row_13_peer_was_killed),
-        cmocka_unit_test(row_13_peer_crashed),
-        cmocka_unit_test(row_13_peer_exited),
-        cmocka_unit_test(row_15_child_cancelled_its_own_context),
-        cmocka_unit_test(row_16_scope_around_was_cancelled),
-        cmocka_unit_test(row_16_deadline_around_expired),
-        cmocka_unit_test(row_17_error_crosses_the_cancel_request),
-        cmocka_unit_test(row_17_in_whatever_order_they_race),
-        cmocka_unit_test(row_18_peer_does_not_answer),
+        YK_OVER_ALL(row_01_child_returned),
+        YK_OVER_ALL(row_02_opener_cancelled_and_child_unwound),
+        YK_OVER_ALL(row_03_child_raised_while_unwinding),
+        YK_OVER_ALL(row_04_child_returned_although_cancelled),
+        YK_OVER_ALL(row_05_body_raised),
+        YK_OVER_ALL(row_06_both_raised),
+        YK_OVER_ALL(row_07_child_raised_before_it_started),
+        YK_OVER_ALL(row_08_child_raised_after_it_started),
+        YK_OVER_ALL(row_09_body_raised_while_it_unwound_for_the_child),
+        YK_OVER_ALL(row_10_another_actor_cancelled_the_peer),
+        YK_OVER_ALL(row_11_opener_cancelled_the_whole_peer),
+        YK_OVER_ALL(row_12_peer_received_sigterm),
+        YK_OVER_ALL(row_12_peer_received_sigint_from_a_process),
+        YK_OVER_ALL(row_13_peer_was_killed),
+        YK_OVER_ALL(row_13_peer_crashed),
+        YK_OVER_ALL(row_13_peer_exited),
+        YK_OVER_ALL(row_15_child_cancelled_its_own_context),
+        YK_OVER_ALL(row_16_scope_around_was_cancelled),
+        YK_OVER_ALL(row_16_deadline_around_expired),
+        YK_OVER_ALL(row_17_error_crosses_the_cancel_request),
+        YK_OVER_ALL(row_17_in_whatever_order_they_race),
+        YK_OVER_ALL(row_18_peer_does_not_answer),
     };
 
     yk_actors_begin(argc, argv);

@@ -97,20 +97,90 @@ struct yoke_portal *yk_start_actor(struct yoke_actor_nursery *nursery, const cha
     return portal;
 }
 
-int yk_with_peer(const struct yoke_actor_opts *opts, void (*body)(struct yoke_portal *peer))
+/* --- the links of peers ----------------------------------------------------------------------- */
+
+const enum yk_via yk_via_parent = YK_VIA_PARENT, yk_via_unix = YK_VIA_UNIX, yk_via_tcp = YK_VIA_TCP;
+
+static enum yk_via via;
+static struct yoke_portal *child;
+static bool peer_ends;
+
+enum yk_via yk_via(void)
 {
-    struct yoke_actor_opts all = {.expose = "*"};
-    struct yoke_actor_nursery nursery;
-    struct yoke_portal *peer;
-    int rc = yoke_actor_nursery_open(&nursery, NULL);
+    return via;
+}
+
+void yk_via_set(void **state)
+{
+    via = *state == NULL ? YK_VIA_PARENT : *(const enum yk_via *)*state;
+    child = NULL;
+    peer_ends = false;
+}
+
+const char *yk_via_address(void)
+{
+    return via == YK_VIA_UNIX ? "unix:" : via == YK_VIA_TCP ? "tcp:127.0.0.1:0" : NULL;
+}
+
+struct yoke_portal *yk_peer_child(void)
+{
+    return child;
+}
+
+void yk_peer_ends(void)
+{
+    peer_ends = true;
+}
+
+/* By the address that the child listens at. */
+static int run_as_peer(void (*body)(struct yoke_portal *peer))
+{
+    struct yoke_scope scope;
+    struct yoke_portal *peer = NULL;
+    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){.shield = true});
 
     if (rc == 0)
-        rc = yoke_actor_start(&nursery, "peer", opts != NULL ? opts : &all, &peer);
-    if (rc == 0) {
+        rc = yoke_portal_open(yoke_portal_address(child), NULL, &peer);
+    if (rc == 0)
         body(peer);
+    yoke_portal_close(peer);
+    if (rc == 0 && peer_ends)
+        rc = yoke_portal_wait(child, NULL, NULL);
+    return yoke_scope_close(&scope, rc);
+}
+
+/* Of a peer that ended, though its nursery was not told. */
+static int settle_end(int rc)
+{
+    struct yoke_error *error;
+
+    if (via == YK_VIA_PARENT || !peer_ends)
+        return rc;
+    yk_check_int(rc, YOKE_EDIED);
+    error = yk_caught();
+    yk_check_error(error, "yoke.ActorDied", YOKE_EDIED, NULL);
+    yoke_error_unref(error);
+    return 0;
+}
+
+int yk_with_peer(const struct yoke_actor_opts *opts, void (*body)(struct yoke_portal *peer))
+{
+    struct yoke_actor_opts own = {.expose = "*"};
+    struct yoke_actor_nursery nursery;
+    int rc = yoke_actor_nursery_open(&nursery, NULL);
+
+    if (opts != NULL)
+        own = *opts;
+    own.listen = yk_via_address();
+    if (rc == 0)
+        rc = yoke_actor_start(&nursery, "peer", &own, &child);
+    if (rc == 0 && via != YK_VIA_PARENT) {
+        rc = run_as_peer(body);
+    } else if (rc == 0) {
+        body(child);
         yk_check(yoke_in_flight() == NULL);
     }
-    return yoke_actor_nursery_close(&nursery, rc);
+    return settle_end(yoke_actor_nursery_close(&nursery, rc));
 }
 
 void yk_report_open(struct yk_report *report)

@@ -14,8 +14,31 @@
 
 #include <yoke/actor.h>
 #include <yoke/context.h>
+#include <yoke/peer.h>
 
 #include "../tests/support/simrun.h"
+
+/* What the portal to a peer runs over: the link to a child, or one by an address it listens at. */
+enum yk_via { YK_VIA_PARENT, YK_VIA_UNIX, YK_VIA_TCP };
+
+/* The `initial_state` of a test whose peer is to be reached that way; NULL: by the parent's link.
+ */
+extern const enum yk_via yk_via_parent, yk_via_unix, yk_via_tcp;
+enum yk_via yk_via(void); /* of the test that runs */
+void yk_via_set(void **state);
+
+/* Lines of a table of tests: the same test over each. */
+#define YK_OVER(law, name, via)                                                                    \
+    {                                                                                              \
+#law " over " name, law, NULL, NULL, (void *)(uintptr_t)(via)                              \
+    }
+#define YK_OVER_ALL(law)                                                                           \
+    YK_OVER(law, "the parent's link", &yk_via_parent), YK_OVER(law, "unix", &yk_via_unix),         \
+        YK_OVER(law, "tcp", &yk_via_tcp)
+#define YK_OVER_PEERS(law) YK_OVER(law, "unix", &yk_via_unix), YK_OVER(law, "tcp", &yk_via_tcp)
+
+/* Where an actor is told to listen for that; NULL: nowhere. */
+const char *yk_via_address(void);
 
 /* The first line of main: serves if this process was started as an actor, and then never returns.
  */
@@ -31,7 +54,7 @@ void yk_actors_run_at(const struct yoke_site *site, yoke_task_fn fn, const char 
     static int law##_task(void *arg);                                                              \
     static void law(void **state)                                                                  \
     {                                                                                              \
-        (void)state;                                                                               \
+        yk_via_set(state);                                                                         \
         yk_actors_run(law##_task, NULL);                                                           \
     }                                                                                              \
     static int law##_task(void *arg __attribute__((unused)))
@@ -47,6 +70,14 @@ void yk_actors_run_at(const struct yoke_site *site, yoke_task_fn fn, const char 
         return yk_with_peer(NULL, law##_body);                                                     \
     }                                                                                              \
     static void law##_body(struct yoke_portal *peer)
+
+/*
+ * In its body: the portal to the peer as a child, and that the peer ends in order before the body
+ * does. Over another link nobody tells its nursery, which then fails: that is taken out of flight.
+ * Over such a link the body is shielded from its nursery.
+ */
+struct yoke_portal *yk_peer_child(void);
+void yk_peer_ends(void);
 
 /* What YK_PEER_TEST does; returns what closing the nursery gave. `opts` may be NULL. */
 int yk_with_peer(const struct yoke_actor_opts *opts, void (*body)(struct yoke_portal *peer));

@@ -87,6 +87,15 @@ struct yoke_actor_opts {
                            such as "sum:* admin:ping"; NULL: none */
     const char *listen; /* where it listens (<yoke/peer.h>) before it is up; NULL: nowhere */
     const char *executable;    /* NULL: the running one */
+    /*
+     * It is no yoke program, but speaks tractor's protocol: `executable` is a Python interpreter,
+     * which runs tractor's actor runtime. `expose` then lists the modules that it imports, and
+     * whose functions are its endpoints, as "module" or "module=/path/of/module.py", and
+     * `arguments`, ended by NULL, are put before what it is told (`-m tractor._child ...`). It is
+     * up when it has connected; it imports after that, and what it can't import ends it.
+     */
+    bool plain;
+    const char *const *arguments; /* NULL: none */
     int64_t start_timeout_ns;  /* until it is up; 0: 10 s */
     int64_t cancel_timeout_ns; /* from the cancel request to SIGTERM; 0: 3 s */
     int64_t term_timeout_ns;   /* from SIGTERM to SIGKILL; 0: 1 s */

@@ -9,7 +9,7 @@
  * SIGKILL; each rung but the last is bounded. A process in uninterruptible sleep outlasts SIGKILL,
  * and is waited for: the kernel leaves no other choice.
  */
-#include "actor/child.h"
+#include "actor/plain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,6 +87,10 @@ struct yk_actor_child *yk_child_new(struct yoke_actor_nursery *nursery, const ch
     yoke_event_init(&child->reaped);
     yk_list_init(&child->waiters);
     yk_list_init(&child->in_nursery);
+    if (opts->plain && yk_plain_child_init(child, opts) < 0) {
+        yk_child_free(child);
+        return NULL;
+    }
     return child;
 }
 
@@ -95,6 +99,7 @@ void yk_child_free(struct yk_actor_child *child)
     if (child->portal != NULL)
         child->portal->child = NULL;
     yk_portal_unref(child->portal);
+    yk_plain_child_fini(child);
     free(child->expose);
     free(child->executable);
     free(child);
@@ -111,8 +116,10 @@ static void process_ready(struct yk_watch *watch, unsigned events)
 {
     struct yk_actor_child *child = yk_container_of(watch, struct yk_actor_child, process_watch);
 
-    if (events & YK_READABLE)
+    if (events & YK_READABLE) {
         set_event(child, &child->process_ended);
+        yk_portal_changed(child->portal);
+    }
 }
 
 static int spawn_with(struct yk_actor_child *child, int fd)
@@ -144,6 +151,13 @@ static int spawn_with(struct yk_actor_child *child, int fd)
     return 0;
 }
 
+static void end_link(struct yk_actor_child *child)
+{
+    if (child->linked)
+        yk_link_fini(&child->portal->link);
+    child->linked = false;
+}
+
 /* Without a watch on it a process can't be supervised: then it is killed at once. */
 static int watch_process(struct yk_actor_child *child)
 {
@@ -159,7 +173,7 @@ static int watch_process(struct yk_actor_child *child)
     while (host->ops->reap(host, &child->process, &child->exit) == 0)
         continue; /* a killed process ends in microseconds, and there is nothing to wait with */
     close(child->process.pidfd);
-    yk_link_fini(&child->portal->link);
+    end_link(child);
     return yoke_raise("yoke.Spawn", rc, "actor %s: its process can't be watched: %s",
                       child->id.name, strerror(-rc));
 }
@@ -170,6 +184,8 @@ static int spawn_process(struct yk_actor_child *child)
     int fds[2];
     int rc;
 
+    if (child->plain != NULL)
+        return yk_plain_spawn(child);
     rc = yk_link_unix_pair(fds);
     if (rc < 0)
         return yoke_raise("yoke.Spawn", rc, "actor %s: socketpair: %s", child->id.name,
@@ -179,10 +195,11 @@ static int spawn_process(struct yk_actor_child *child)
         close(fds[1]);
         return rc;
     }
+    child->linked = true;
     rc = spawn_with(child, fds[1]);
     close(fds[1]);
     if (rc < 0)
-        yk_link_fini(&child->portal->link);
+        end_link(child);
     return rc;
 }
 
@@ -198,10 +215,14 @@ static int link_task(void *arg)
                                          });
 
     child->link_scope = yoke_nursery_scope(&nursery);
+    if (rc == 0 && child->plain != NULL)
+        rc = yk_plain_accept(child);
     if (rc == 0)
         rc = yoke_spawn(&nursery, yk_link_writer, &portal->link);
     if (rc == 0)
         rc = yk_portal_read(portal);
+    if (rc == -EPIPE && yoke_in_flight() == NULL)
+        rc = 0; /* it has never come */
     if (rc < 0 && rc != YOKE_CANCELLED) {
         yoke_note("on the link to actor %s (pid %d)", child->id.name, (int)child->id.pid);
         child->link_error = yk_flight_take(yk_locus());
@@ -437,14 +458,14 @@ static int come_up(struct yk_actor_child *child)
                                          .timeout_ns = child->start_ns,
                                      });
 
-    if (rc == 0)
+    if (rc == 0 && child->plain == NULL)
         rc = yk_portal_greet(child->portal);
     if (rc == 0)
-        rc = yk_portal_wait_up(child->portal);
+        rc = child->plain != NULL ? yk_plain_wait_up(child) : yk_portal_wait_up(child->portal);
     if (rc == -EPIPE)
         rc = 0; /* its end is told below, with its status */
     if (rc == 0 && child->portal->up)
-        rc = send_spec(child);
+        rc = child->portal->link.extensions ? send_spec(child) : yk_plain_send_spec(child);
     if (rc == 0)
         rc = wait_listening(child);
     rc = yoke_scope_close(&scope, rc);
@@ -494,6 +515,8 @@ static int live(struct yk_actor_child *child, int rc, int *ret_rung)
     }
     /* What it sent before its end comes first. No descendant holds the link: it is close-on-exec.
      */
+    if (child->plain != NULL)
+        yk_plain_stop_waiting(child);
     if (child->link_scope != NULL)
         (void)wait_event(&child->link_ended, YOKE_S(1));
     return rc;
@@ -515,6 +538,10 @@ static int conclude(struct yk_actor_child *child, int rc, int rung)
                         : !up             ? " before it was up"
                                           : "");
     yk_portal_lost(child->portal, yoke_error_ref(error));
+    if (child->link_error == NULL && !(expected && exited)) {
+        child->link_error = child->portal->farewell; /* its own last words tell more */
+        child->portal->farewell = NULL;
+    }
     if (child->link_error != NULL) {
         rc = yk_flight_raise(yk_locus(), child->link_error);
         child->link_error = NULL;
@@ -559,6 +586,6 @@ int yk_child_supervise(void *arg)
     }
     rc = yoke_nursery_close(&nursery, rc);
     yk_beat_unwatch(child->portal);
-    yk_link_fini(&child->portal->link);
+    end_link(child);
     return rc;
 }

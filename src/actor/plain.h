@@ -47,9 +47,9 @@ void yk_plain_set_canceller(struct yk_dialog *dialog, struct yoke_error *error,
 
 /* A plain child as its supervisor sees it. plain_child.c */
 struct yk_plain_child {
-    struct yoke_listener *listener; /* where it is to connect to, until it has */
-    char address[320];              /* that, as Python writes it */
-    char **argv;                    /* of `opts.arguments`, owned */
+    struct yk_place place;          /* where it is to connect to */
+    struct yoke_listener *listener; /* there; NULL: it is there, or will not come */
+    char **arguments;               /* of the options; owned, as each of them */
 };
 
 /* 0, or raised. */
@@ -59,8 +59,15 @@ void yk_plain_child_fini(struct yk_actor_child *child);
 /* Listens, and starts the process, whose link will come later. 0, or raised. */
 int yk_plain_spawn(struct yk_actor_child *child);
 
-/* Waits for its connection and makes that the portal's link. 0; YOKE_CANCELLED; or raised. */
+/*
+ * Waits for its connection, and makes that the portal's link, which is up then. 0; YOKE_CANCELLED;
+ * -EPIPE (not raised): the supervisor has stopped waiting; or raised.
+ */
 int yk_plain_accept(struct yk_actor_child *child);
+void yk_plain_stop_waiting(struct yk_actor_child *child);
+
+/* The supervisor: until it is up, or its process has ended. 0; YOKE_CANCELLED. */
+int yk_plain_wait_up(struct yk_actor_child *child);
 
 int yk_plain_send_spec(struct yk_actor_child *child);
 

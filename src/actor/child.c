@@ -465,7 +465,7 @@ static int come_up(struct yk_actor_child *child)
     if (rc == -EPIPE)
         rc = 0; /* its end is told below, with its status */
     if (rc == 0 && child->portal->up)
-        rc = child->portal->link.extensions ? send_spec(child) : yk_plain_send_spec(child);
+        rc = child->plain != NULL ? yk_plain_send_spec(child) : send_spec(child);
     if (rc == 0)
         rc = wait_listening(child);
     rc = yoke_scope_close(&scope, rc);
@@ -537,11 +537,11 @@ static int conclude(struct yk_actor_child *child, int rc, int rung)
                         : rung == SIGTERM ? " after it ignored its cancellation"
                         : !up             ? " before it was up"
                                           : "");
-    yk_portal_lost(child->portal, yoke_error_ref(error));
-    if (child->link_error == NULL && !(expected && exited)) {
-        child->link_error = child->portal->farewell; /* its own last words tell more */
+    if (!error->node.immortal) { /* without memory it says less */
+        error->because = child->portal->farewell;
         child->portal->farewell = NULL;
     }
+    yk_portal_lost(child->portal, yoke_error_ref(error));
     if (child->link_error != NULL) {
         rc = yk_flight_raise(yk_locus(), child->link_error);
         child->link_error = NULL;

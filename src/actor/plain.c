@@ -236,6 +236,7 @@ void yk_plain_set_canceller(struct yk_dialog *dialog, struct yoke_error *error,
         return;
     if (dialog->request != NULL && strcmp(uid->uuid, self->uuid) == 0) {
         yk_error_set_causes(error, dialog->request, NULL, 0);
+        dialog->cancel_acked = true; /* CancelAck comes behind the outcome */
         return;
     }
     if (strcmp(uid->uuid, dialog->portal->id.uuid) == 0) {

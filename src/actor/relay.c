@@ -124,26 +124,36 @@ void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_err
 }
 
 /*
- * Python's exceptions come without a message, but with a traceback whose last line is
- * "ValueError: the message".
+ * Python's exceptions come without a message, but with a traceback in which a line says it:
+ * "ValueError: the message", or "module.ValueError: the message". The last such line is the one.
  */
+static const char *message_in(const char *traceback, const char *type)
+{
+    const char *message = traceback;
+    size_t n = strlen(type);
+
+    for (const char *line = traceback; line != NULL; line = strchr(line, '\n')) {
+        const char *colon;
+
+        line += *line == '\n';
+        colon = line + strcspn(line, ":\n");
+        if (strncmp(colon, ": ", 2) == 0 && (size_t)(colon - line) >= n &&
+            strncmp(colon - n, type, n) == 0)
+            message = colon + 2;
+    }
+    return message;
+}
+
+/* One line of text: tractor's own messages are drawings. */
 static const char *message_of(const struct yk_error_message *message, char *text, size_t size)
 {
-    const char *end = message->tb_str + strlen(message->tb_str);
-    const char *line, *colon;
+    const char *from = message->message;
+    size_t n;
 
-    if (message->message != NULL && message->message[0] != '\0')
-        return message->message;
-    while (end > message->tb_str && end[-1] == '\n')
-        end--;
-    for (line = end; line > message->tb_str && line[-1] != '\n'; line--)
-        continue;
-    colon = strstr(line, ": ");
-    if (colon != NULL && colon < end)
-        line = colon + 2;
-    if ((size_t)(end - line) < size)
-        size = (size_t)(end - line) + 1;
-    yk_text_copy(text, size, line);
+    if (from == NULL || from[0] == '\0')
+        from = message_in(message->tb_str, message->src_type_str);
+    n = strcspn(from, "\n");
+    yk_text_copy(text, n < size ? n + 1 : size, from);
     return text;
 }
 

@@ -86,7 +86,7 @@ struct yoke_actor_opts {
     const char *expose; /* endpoints it may serve: patterns as of fnmatch(3), separated by spaces,
                            such as "sum:* admin:ping"; NULL: none */
     const char *listen; /* where it listens (<yoke/peer.h>) before it is up; NULL: nowhere */
-    const char *executable;    /* NULL: the running one */
+    const char *executable; /* NULL: the running one */
     /*
      * It is no yoke program, but speaks tractor's protocol: `executable` is a Python interpreter,
      * which runs tractor's actor runtime. `expose` then lists the modules that it imports, and
@@ -96,11 +96,11 @@ struct yoke_actor_opts {
      */
     bool plain;
     const char *const *arguments; /* NULL: none */
-    int64_t start_timeout_ns;  /* until it is up; 0: 10 s */
-    int64_t cancel_timeout_ns; /* from the cancel request to SIGTERM; 0: 3 s */
-    int64_t term_timeout_ns;   /* from SIGTERM to SIGKILL; 0: 1 s */
-    int64_t heartbeat_ns;      /* silent for so long it is taken for hung, and ended with
-                                  "yoke.Unresponsive"; 0: never, it may be stopped, or compute */
+    int64_t start_timeout_ns;     /* until it is up; 0: 10 s */
+    int64_t cancel_timeout_ns;    /* from the cancel request to SIGTERM; 0: 3 s */
+    int64_t term_timeout_ns;      /* from SIGTERM to SIGKILL; 0: 1 s */
+    int64_t heartbeat_ns;         /* silent for so long it is taken for hung, and ended with
+                                     "yoke.Unresponsive"; 0: never, it may be stopped, or compute */
 };
 
 /*

@@ -33,7 +33,7 @@ struct yk_actor_child {
     struct yoke_scope *link_scope;   /* of the link's tasks, while they run */
     struct yoke_event reaped;
     struct yk_exit exit;
-    bool linked; /* its portal has a link */
+    bool linked;                  /* its portal has a link */
     struct yk_plain_child *plain; /* owned; NULL: a yoke program */
     bool taken;   /* `exit` is empty: somebody else in this process has waited for it */
     bool started; /* its starter was told that it is up */

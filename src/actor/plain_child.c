@@ -256,9 +256,8 @@ int yk_plain_send_spec(struct yk_actor_child *child)
     struct yk_actor *actor = child->portal->actor;
     struct yoke_pair modules[MODULES_MAX];
     struct yoke_value none = yoke_array(NULL, 0), bind_addr, tpts;
-    struct yoke_value tpt = yoke_str(strcmp(child->plain->place.transport->scheme, "tcp") == 0
-                                         ? "tcp"
-                                         : "uds");
+    struct yoke_value tpt =
+        yoke_str(strcmp(child->plain->place.transport->scheme, "tcp") == 0 ? "tcp" : "uds");
     struct yk_message message = {.type = YK_SPAWN_SPEC};
     struct yk_spawn_spec *spec = &message.as.spawn_spec;
     struct yk_arena arena;
@@ -274,12 +273,15 @@ int yk_plain_send_spec(struct yk_actor_child *child)
         spec->enable_modules = yoke_map(modules, modules_of(text, modules));
     spec->parent_main_data = yoke_map(NULL, 0);
     spec->reg_addrs = in_plain_tree(actor) ? *actor->plain_registrars : none;
-    spec->runtime_vars = in_plain_tree(actor) ? *actor->plain_vars : YOKE_MAP(
-            {"_is_root", yoke_bool(false)}, {"_root_mailbox", yoke_nil()}, {"_root_addrs", none},
-            {"_enable_tpts", tpts}, {"_registry_addrs", spec->reg_addrs},
-            {"_debug_mode", yoke_bool(false)}, {"repl_fixture", yoke_bool(false)},
-            {"use_greenback", yoke_bool(false)}, {"use_stackscope", yoke_bool(false)},
-            {"_is_infected_aio", yoke_bool(false)});
+    spec->runtime_vars =
+        in_plain_tree(actor)
+            ? *actor->plain_vars
+            : YOKE_MAP({"_is_root", yoke_bool(false)}, {"_root_mailbox", yoke_nil()},
+                       {"_root_addrs", none}, {"_enable_tpts", tpts},
+                       {"_registry_addrs", spec->reg_addrs}, {"_debug_mode", yoke_bool(false)},
+                       {"repl_fixture", yoke_bool(false)}, {"use_greenback", yoke_bool(false)},
+                       {"use_stackscope", yoke_bool(false)},
+                       {"_is_infected_aio", yoke_bool(false)});
     if (rc == 0 && child->listens) {
         rc = yk_place_to_wire(&arena, &child->listen, &bind_addr);
         spec->bind_addrs = yoke_array(&bind_addr, 1);

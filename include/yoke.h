@@ -27,6 +27,7 @@
 #include <yoke/file.h>
 #include <yoke/net.h>
 #include <yoke/pipe.h>
+#include <yoke/registry.h>
 #include <yoke/runtime.h>
 #include <yoke/scope.h>
 #include <yoke/select.h>

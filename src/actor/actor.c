@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The actor of a runtime: identity, what it exposes, its parent. Made on first use. */
 #include "actor/plain.h"
+#include "actor/registry.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,9 +19,16 @@ static void actor_free(void *data)
     }
     yk_plain_drop_requests(actor);
     yoke_value_free(actor->plain_vars);
-    yoke_value_free(actor->plain_registrars);
+    yk_registry_free(actor->registry);
+    yk_registrar_free(actor);
     free(actor->expose);
     free(actor);
+}
+
+/* The program's own tasks are done, those of links not yet. */
+static void actor_stop(void *data)
+{
+    yk_registrar_stop(data);
 }
 
 struct yk_actor *yk_actor_of(struct yoke_runtime *runtime)
@@ -41,6 +49,7 @@ struct yk_actor *yk_actor_of(struct yoke_runtime *runtime)
     yk_list_init(&actor->links);
     yk_list_init(&actor->beat_wait);
     runtime->slots[YK_SLOT_ACTOR].data = actor;
+    runtime->slots[YK_SLOT_ACTOR].stop = actor_stop;
     runtime->slots[YK_SLOT_ACTOR].fini = actor_free;
     return actor;
 }

@@ -19,27 +19,34 @@
 #include "link/transport.h"
 #include "task/task.h"
 
+/* The namespace of what a runtime itself serves, as in tractor: never by patterns. */
+#define YK_RUNTIME_NS "self:"
+
 /* The cid of a dialog's cancel request is its own with this behind it, so that the ack finds it. */
 #define YK_REQUEST_SUFFIX "/c"
 
 enum { YK_CID_SIZE = 40, YK_ENDPOINT_MAX = 128, YK_DIALOG_BUCKETS = 64 };
+
+struct yk_registry;
+struct yk_registrar;
 
 struct yk_actor {
     struct yoke_runtime *runtime;
     struct yoke_portal *parent; /* NULL at the root */
     char *expose;               /* patterns, NULL: nothing */
     int32_t parent_pid;
-    bool orphaned;                 /* the parent is gone: this process has YK_ORPHAN_NS left */
-    struct yk_list listenings;     /* where it listens, in that order */
-    struct yk_list dialled;        /* portals by yoke_portal_open whose links stand */
-    struct yk_list links;          /* portals whose heartbeat is watched */
-    struct yk_list beat_wait;      /* the heartbeat's task, until the bound changes */
-    bool beating;                  /* that task runs */
-    int64_t silence_ns;            /* 0: the default; negative: never */
-    size_t serving;                /* endpoints that run */
-    struct yk_list plain_requests; /* to cancel, of plain peers; plain.c */
-    struct yoke_value *plain_vars; /* what a plain parent has told: its runtime variables, ... */
-    struct yoke_value *plain_registrars; /* ... and its registrars; owned, or NULL */
+    bool orphaned;                  /* the parent is gone: this process has YK_ORPHAN_NS left */
+    struct yk_list listenings;      /* where it listens, in that order */
+    struct yk_list dialled;         /* portals by yoke_portal_open whose links stand */
+    struct yk_list links;           /* portals whose heartbeat is watched */
+    struct yk_list beat_wait;       /* the heartbeat's task, until the bound changes */
+    struct yk_registry *registry;   /* it is a registrar; NULL: it is not */
+    struct yk_registrar *registrar; /* where its registrar is; NULL: it has none */
+    bool beating;                   /* that task runs */
+    int64_t silence_ns;             /* 0: the default; negative: never */
+    size_t serving;                 /* endpoints that run */
+    struct yk_list plain_requests;  /* to cancel, of plain peers; plain.c */
+    struct yoke_value *plain_vars;  /* the tree's, of a plain parent; owned, or NULL */
 };
 
 /* Where an actor listens. peer.c */
@@ -61,6 +68,7 @@ struct yoke_portal {
     bool up;                 /* its Aid has come */
     bool ended;              /* its reader has left */
     int64_t version;         /* of the extensions it speaks; 0: a plain peer */
+    bool probing;            /* this side only looks whether the peer is there */
     bool is_probe;           /* it only looks whether we are there */
     bool is_registrar;
     struct yk_place place; /* where the peer listens, if that is known */
@@ -152,6 +160,8 @@ void yk_portal_unref(struct yoke_portal *portal); /* the last one; its link is f
  */
 int yk_portal_read(struct yoke_portal *portal);
 
+void yk_portal_changed(struct yoke_portal *portal); /* wakes who waits for its state */
+
 /* Sends this actor's Aid. */
 int yk_portal_greet(struct yoke_portal *portal);
 
@@ -188,12 +198,17 @@ bool yk_portal_in_use(const struct yoke_portal *portal);
 
 /* Peers. peer.c */
 /* A child's SpawnSpec has told it where to listen: does so, and tells the parent. */
+/* Whether an actor is there: connects, greets, hangs up. 0; YOKE_CANCELLED; as yoke_portal_open. */
+int yk_peer_probe(struct yk_actor *actor, const struct yk_place *place, int64_t timeout_ns);
 int yk_peer_listen_as_told(struct yk_actor *actor, const struct yk_spawn_spec *spec);
 
 /* Watches for signs of life on a link, until unwatch. heartbeat.c */
 void yk_beat_watch(struct yoke_portal *portal, int64_t silence_ns,
                    void (*lost)(struct yoke_portal *portal));
 void yk_beat_unwatch(struct yoke_portal *portal);
+
+/* A link was lost by which actors had registered. registry.c */
+void yk_registry_lost(struct yk_registry *registry, const struct yoke_portal *portal);
 
 /* Dialogs. dialog.c */
 struct yk_dialog *yk_dialog_new(struct yoke_portal *portal, const char *cid); /* or NULL, raised */

@@ -10,6 +10,7 @@
  * and is waited for: the kernel leaves no other choice.
  */
 #include "actor/plain.h"
+#include "actor/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -241,7 +242,7 @@ static int send_spec(struct yk_actor_child *child)
     struct yk_message message = {.type = YK_SPAWN_SPEC};
     struct yk_spawn_spec *spec = &message.as.spawn_spec;
     struct yoke_pair patterns[64];
-    struct yoke_value bind_addr;
+    struct yoke_value registrars[YK_CHILD_LISTENS_MAX], bind_addr;
     struct yk_arena arena;
     char text[4096];
     size_t n = 0;
@@ -255,10 +256,12 @@ static int send_spec(struct yk_actor_child *child)
     spec->parent_main_data = yoke_map(NULL, 0);
     spec->runtime_vars = YOKE_MAP({"_is_root", yoke_bool(false)});
     spec->enable_modules = yoke_map(patterns, n);
-    spec->reg_addrs = yoke_array(NULL, 0);
     spec->bind_addrs = yoke_nil();
     yk_arena_init(&arena);
-    if (child->listens) {
+    rc = yk_registrar_addresses(child->portal->actor, &arena, registrars, YK_CHILD_LISTENS_MAX);
+    spec->reg_addrs = yoke_array(registrars, rc < 0 ? 0 : (size_t)rc);
+    rc = rc < 0 ? rc : 0;
+    if (rc == 0 && child->listens) {
         rc = yk_place_to_wire(&arena, &child->listen, &bind_addr);
         spec->bind_addrs = yoke_array(&bind_addr, 1);
     }

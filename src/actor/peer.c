@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "actor/actor.h"
+#include "actor/registry.h"
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/memory.h"
@@ -124,8 +124,8 @@ static int run_link(struct yoke_portal *portal, int rc, int64_t greeting_ns, boo
     if (rc == 0)
         rc = live(portal);
     failure = yk_flight_take(yk_locus());
-    if (failure != NULL && !failure->cancelled)
-        yk_portal_farewell(portal, failure);
+    if (failure != NULL && !failure->cancelled && failure->remote == NULL)
+        yk_portal_farewell(portal, failure); /* unless it is the peer's own */
     if (portal->up) {
         if (failure != NULL && !failure->cancelled) {
             *ret_reason = yoke_error_ref(failure);
@@ -285,7 +285,7 @@ int yoke_actor_listen(const char *address, const struct yoke_actor_listen_opts *
         rc = listen_place(actor, &place, opts, &listens);
     if (rc == 0 && ret_address != NULL)
         yk_text_copy(ret_address, YOKE_ADDRESS_MAX, listens->address);
-    return rc;
+    return rc < 0 ? rc : yk_registrar_update(actor);
 }
 
 const char *yoke_actor_address(void)
@@ -337,6 +337,8 @@ static int listen_as_told(void *arg)
 
     for (size_t i = 0; rc == 0 && i < told->n; i++)
         rc = listen_place(actor, &told->places[i], NULL, &listens);
+    if (rc == 0)
+        rc = yk_registrar_update(actor);
     if (rc == 0 && actor->parent->version >= 2)
         rc = tell_addresses(actor);
     free(told);
@@ -347,14 +349,29 @@ static int listen_as_told(void *arg)
     return rc;
 }
 
+/* The first registrar that can be connected to from here; a parent of another kind may name more.
+ */
+static int use_registrar(struct yk_actor *actor, struct yoke_value addresses)
+{
+    size_t n = addresses.type == YOKE_ARRAY_VALUE ? addresses.as.array.n : 0;
+    struct yk_place place;
+
+    for (size_t i = 0; i < n; i++) {
+        if (yk_place_from_wire(addresses.as.array.items[i], &place) == 0)
+            return yk_registrar_set(actor, &place);
+        yoke_clear();
+    }
+    return 0;
+}
+
 int yk_peer_listen_as_told(struct yk_actor *actor, const struct yk_spawn_spec *spec)
 {
     size_t n = spec->bind_addrs.type == YOKE_ARRAY_VALUE ? spec->bind_addrs.as.array.n : 0;
     struct told *told;
-    int rc = 0;
+    int rc = use_registrar(actor, spec->reg_addrs);
 
-    if (n == 0)
-        return 0;
+    if (n == 0 || rc < 0)
+        return rc;
     if (n > YK_CHILD_LISTENS_MAX)
         return yoke_raise("yoke.BadMessage", EINVAL, "a SpawnSpec with %zu addresses", n);
     told = yk_calloc(1, sizeof *told + n * sizeof told->places[0]);
@@ -451,6 +468,43 @@ static int dial_in_time(struct yk_actor *actor, const struct yk_place *place, in
         *ret_portal = portal;
     else
         yk_portal_unref(portal);
+    return rc;
+}
+
+static int probe(struct yk_actor *actor, const struct yk_place *place, bool *ret_there)
+{
+    struct yoke_portal *portal = NULL;
+    int fd;
+    int rc = yk_dial(place, &fd);
+
+    if (rc == 0)
+        rc = link_to(actor, place->transport, fd, &portal);
+    if (rc < 0)
+        return rc;
+    portal->probing = true;
+    rc = yk_portal_greet(portal);
+    if (rc == 0)
+        rc = yk_portal_meet(portal);
+    *ret_there = rc == 0;
+    yk_link_fini(&portal->link);
+    yk_portal_unref(portal);
+    return rc;
+}
+
+int yk_peer_probe(struct yk_actor *actor, const struct yk_place *place, int64_t timeout_ns)
+{
+    struct yoke_scope scope;
+    bool there = false;
+    int rc = yoke_scope_open(&scope, &(struct yoke_scope_opts){
+                                         .name = "probe",
+                                         .timeout_ns = timeout_ns,
+                                     });
+
+    if (rc == 0)
+        rc = probe(actor, place, &there);
+    rc = yoke_scope_close(&scope, rc);
+    if (rc == 0 && !there)
+        rc = yoke_raise("yoke.Unresponsive", YOKE_EUNRESPONSIVE, "no answer to a probe");
     return rc;
 }
 

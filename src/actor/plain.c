@@ -89,15 +89,42 @@ int yk_plain_parse_place(const char *text, struct yk_place *ret)
     return yk_place_from_wire(yoke_array(pair, 2), ret);
 }
 
-int yk_plain_keep_spec(struct yk_actor *actor, const struct yk_spawn_spec *spec)
+/* tractor's actors all listen, at an address of their own choice unless they are told one. */
+static int choose_address(struct yk_arena *arena, struct yk_spawn_spec *spec)
 {
+    struct yoke_value transports = yoke_value_get(spec->runtime_vars, "_enable_tpts");
+    struct yoke_value *pair = yk_arena_alloc(arena, sizeof *pair);
+    struct yk_place place;
+    bool tcp = transports.type == YOKE_ARRAY_VALUE && transports.as.array.n > 0 &&
+               yoke_value_equal(transports.as.array.items[0], yoke_str("tcp"));
+    int rc = yk_place_parse(tcp ? "tcp:127.0.0.1:0" : "unix:", &place);
+
+    if (pair == NULL)
+        return yoke_raise("yoke.Actor", ENOMEM, "no memory to listen");
+    if (rc == 0)
+        rc = yk_place_to_wire(arena, &place, pair);
+    if (rc == 0)
+        spec->bind_addrs = yoke_array(pair, 1);
+    return rc;
+}
+
+int yk_plain_told(struct yk_actor *actor, const struct yk_spawn_spec *told)
+{
+    struct yk_spawn_spec spec = *told;
+    struct yk_arena arena;
+    int rc = 0;
+
+    yk_arena_init(&arena);
     yoke_value_free(actor->plain_vars);
-    yoke_value_free(actor->plain_registrars);
-    actor->plain_vars = yoke_value_copy(spec->runtime_vars);
-    actor->plain_registrars = yoke_value_copy(spec->reg_addrs);
-    if (actor->plain_vars == NULL || actor->plain_registrars == NULL)
-        return yoke_raise("yoke.Actor", ENOMEM, "no memory for the parent's SpawnSpec");
-    return 0;
+    actor->plain_vars = yoke_value_copy(spec.runtime_vars);
+    if (actor->plain_vars == NULL)
+        rc = yoke_raise("yoke.Actor", ENOMEM, "no memory for the parent's SpawnSpec");
+    if (rc == 0 && (spec.bind_addrs.type != YOKE_ARRAY_VALUE || spec.bind_addrs.as.array.n == 0))
+        rc = choose_address(&arena, &spec);
+    if (rc == 0)
+        rc = yk_peer_listen_as_told(actor, &spec);
+    yk_arena_fini(&arena);
+    return rc;
 }
 
 static void send_or_leave(struct yoke_portal *portal, const struct yk_message *message)

@@ -19,8 +19,11 @@ bool yk_plain_parse_uid(const char *text, struct yoke_actor_id *ret);
 /* The place of a plain parent: "('host', port)" or "('directory', 'file')". 0, or raised. */
 int yk_plain_parse_place(const char *text, struct yk_place *ret);
 
-/* Keeps what a plain parent's SpawnSpec says for the children of this actor. 0, or raised. */
-int yk_plain_keep_spec(struct yk_actor *actor, const struct yk_spawn_spec *spec);
+/*
+ * A plain parent's SpawnSpec has come: keeps what it says for the children of this actor, and
+ * listens as told, or at an address of its own choice. 0, or raised.
+ */
+int yk_plain_told(struct yk_actor *actor, const struct yk_spawn_spec *spec);
 
 /*
  * tractor's way to cancel is a Start of a function of the runtime itself. It is answered by

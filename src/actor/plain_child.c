@@ -9,6 +9,7 @@
  * before. It then closes the listener, which ends the accepting.
  */
 #include "actor/plain.h"
+#include "actor/registry.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 #include "base/memory.h"
 #include "io/conn.h"
 
-enum { MODULES_MAX = 64, ARGUMENTS_MAX = 64 };
+enum { MODULES_MAX = 64, ARGUMENTS_MAX = 64, REGISTRARS_MAX = 4 };
 
 int yk_plain_child_init(struct yk_actor_child *child, const struct yoke_actor_opts *opts)
 {
@@ -247,7 +248,7 @@ static size_t modules_of(char *text, struct yoke_pair *modules)
 /* What our own plain parent has told of its tree; of a tree that begins here there is less. */
 static bool in_plain_tree(const struct yk_actor *actor)
 {
-    return actor->plain_vars != NULL && actor->plain_registrars != NULL &&
+    return actor->plain_vars != NULL &&
            yoke_value_get(*actor->plain_vars, "_enable_tpts").type == YOKE_ARRAY_VALUE;
 }
 
@@ -255,7 +256,7 @@ int yk_plain_send_spec(struct yk_actor_child *child)
 {
     struct yk_actor *actor = child->portal->actor;
     struct yoke_pair modules[MODULES_MAX];
-    struct yoke_value none = yoke_array(NULL, 0), bind_addr, tpts;
+    struct yoke_value none = yoke_array(NULL, 0), bind_addr, tpts, registrars[REGISTRARS_MAX];
     struct yoke_value tpt =
         yoke_str(strcmp(child->plain->place.transport->scheme, "tcp") == 0 ? "tcp" : "uds");
     struct yk_message message = {.type = YK_SPAWN_SPEC};
@@ -272,7 +273,10 @@ int yk_plain_send_spec(struct yk_actor_child *child)
     else
         spec->enable_modules = yoke_map(modules, modules_of(text, modules));
     spec->parent_main_data = yoke_map(NULL, 0);
-    spec->reg_addrs = in_plain_tree(actor) ? *actor->plain_registrars : none;
+    if (rc == 0)
+        rc = yk_registrar_addresses(actor, &arena, registrars, REGISTRARS_MAX);
+    spec->reg_addrs = yoke_array(registrars, rc < 0 ? 0 : (size_t)rc);
+    rc = rc < 0 ? rc : 0;
     spec->runtime_vars =
         in_plain_tree(actor)
             ? *actor->plain_vars
@@ -282,7 +286,7 @@ int yk_plain_send_spec(struct yk_actor_child *child)
                        {"repl_fixture", yoke_bool(false)}, {"use_greenback", yoke_bool(false)},
                        {"use_stackscope", yoke_bool(false)},
                        {"_is_infected_aio", yoke_bool(false)});
-    if (rc == 0 && child->listens) {
+    if (rc == 0 && child->listens && child->listen.where[0] != '\0') { /* else it chooses */
         rc = yk_place_to_wire(&arena, &child->listen, &bind_addr);
         spec->bind_addrs = yoke_array(&bind_addr, 1);
     }

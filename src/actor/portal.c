@@ -86,6 +86,8 @@ int yk_portal_greet(struct yoke_portal *portal)
                 .has_pid = true,
                 .pid = self->pid,
                 .has_is_registrar = true,
+                .is_registrar = portal->actor->registry != NULL,
+                .is_probe = portal->probing,
                 .yoke = EXTENSIONS_VERSION,
                 .host = self->host,
             },
@@ -154,9 +156,10 @@ static int handle_spawn_spec(struct yoke_portal *portal, const struct yk_spawn_s
         }
         used += (size_t)n;
     }
-    if (yoke_actor_expose(patterns) < 0 || yk_plain_keep_spec(portal->actor, spec) < 0)
+    if (yoke_actor_expose(patterns) < 0)
         yoke_clear();
-    return yk_peer_listen_as_told(portal->actor, spec);
+    return portal->link.extensions ? yk_peer_listen_as_told(portal->actor, spec)
+                                   : yk_plain_told(portal->actor, spec);
 }
 
 static void acknowledge(struct yoke_portal *portal, const char *cid)
@@ -382,6 +385,8 @@ void yk_portal_lost(struct yoke_portal *portal, struct yoke_error *error)
 
             yk_dialog_finish(dialog, yoke_error_ref(error), YOKE_CAUSE_LINK_LOST);
         }
+    if (portal->actor->registry != NULL)
+        yk_registry_lost(portal->actor->registry, portal);
     yk_portal_changed(portal);
 }
 

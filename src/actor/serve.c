@@ -22,9 +22,16 @@ static void refuse(struct yoke_portal *portal, const char *cid)
     yk_relay_error(portal, cid, yk_flight_take(yk_locus()));
 }
 
+/* What a runtime serves itself: functions, in tractor's terms, and not contexts. */
+static bool is_runtimes(const struct yoke_endpoint *endpoint)
+{
+    return strncmp(endpoint->name, YK_RUNTIME_NS, strlen(YK_RUNTIME_NS)) == 0;
+}
+
 static bool is_plain_function(const struct yk_dialog *dialog)
 {
-    return dialog->serves->function && !dialog->portal->link.extensions;
+    return is_runtimes(dialog->serves) ||
+           (dialog->serves->function && !dialog->portal->link.extensions);
 }
 
 /* The result, or the failure, goes to the opener. Never blocks: a cancelled task must get it out.
@@ -120,6 +127,7 @@ static int spawn_server(struct yoke_portal *portal, const struct yk_start *start
         return -ENOMEM;
     YK_TEXT_COPY(dialog->endpoint, endpoint->name);
     dialog->serves = endpoint;
+    dialog->started = is_runtimes(endpoint);
     dialog->window = YK_STREAM_WINDOW;
     dialog->credit = start->credit > 0 ? start->credit : INT32_MAX; /* plain peers grant nothing */
     if (start->kwargs.type == YOKE_MAP_VALUE) {
@@ -160,7 +168,9 @@ void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start)
     else if (endpoint == NULL)
         rc = yoke_raise(missing_type(portal, start), YOKE_ENOTEXPOSED,
                         "actor %s has no endpoint %s:%s", self, start->ns, start->func);
-    else if (!yk_endpoint_exposed(portal->actor->expose, endpoint->name))
+    else if (is_runtimes(endpoint) && portal->actor->registry == NULL)
+        rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED, "actor %s is not a registrar", self);
+    else if (!is_runtimes(endpoint) && !yk_endpoint_exposed(portal->actor->expose, endpoint->name))
         rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED,
                         "actor %s does not expose %s (it exposes: %s)", self, endpoint->name,
                         portal->actor->expose != NULL ? portal->actor->expose : "nothing");

@@ -71,7 +71,16 @@
                   must end */
 #define YK_GREETINGS_MAX     256 /* peers at a listener that have not said yet: more are dropped */
 #define YK_CHILD_LISTENS_MAX 8   /* addresses that a parent tells a child to listen at */
-#define YK_PEERS_MAX         16384 /* connections of a listener; more wait in the backlog */
+#define YK_REGISTERED_MAX    16  /* addresses that one actor registers under one name */
+#define YK_REGISTRAR_NS                                                                            \
+    INT64_C(2000000000) /* a registrar answers by then, or is tried again later */
+#define YK_REGISTRAR_RETRY_NS                                                                      \
+    INT64_C(50000000) /* first pause before a lost registrar is tried again, ... */
+#define YK_REGISTRAR_RETRY_MAX_NS INT64_C(2000000000) /* ... and the longest: it doubles */
+#define YK_UNREGISTER_NS          INT64_C(500000000)  /* at an actor's end, as in tractor */
+#define YK_LOOK_NS                INT64_C(5000000000) /* between looks at plain actors */
+#define YK_PROBE_NS               INT64_C(1000000000) /* for one look, as in tractor */
+#define YK_PEERS_MAX              16384 /* connections of a listener; more wait in the backlog */
 #define YK_SILENCE_NS                                                                              \
     INT64_C(20000000000) /* a silent peer is lost: long enough for a process that is busy or       \
                   swapped out, short enough for a person who waits */

@@ -66,10 +66,13 @@ static void sender_of(const struct yk_recorded_frame *frame, char *name)
     snprintf(name, SIDE_MAX, "%.*s", (int)(strstr(frame->dir, "->") - frame->dir), frame->dir);
 }
 
-/* The recorder calls a second actor "root" something like "root2". */
+/* The recorder calls the second of two actors of the same name "root2". */
 static bool is_name_of(const char *sender, const char *name)
 {
-    return strncmp(sender, name, strlen(name)) == 0;
+    size_t n = strlen(sender);
+
+    return strncmp(sender, name, n) == 0 ||
+           (sender[n - 1] == '2' && strncmp(sender, name, n - 1) == 0);
 }
 
 static void start(struct grammar *grammar, const struct yk_start *message, const char *sender)

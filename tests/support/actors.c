@@ -45,14 +45,25 @@ void yk_actors_begin(int argc, char **argv)
     is_actor = false;
 }
 
+/* The program's own file stays open once a backtrace was made into text, to tell of others. */
+static bool is_program(int directory, const char *number)
+{
+    char program[512], file[512];
+    ssize_t n = readlinkat(directory, number, file, sizeof file);
+
+    return n > 0 && readlink("/proc/self/exe", program, sizeof program) == n &&
+           memcmp(program, file, (size_t)n) == 0;
+}
+
 unsigned yk_descriptors(void)
 {
     DIR *directory = opendir("/proc/self/fd");
+    struct dirent *entry;
     unsigned n = 0;
 
     assert_non_null(directory);
-    while (readdir(directory) != NULL)
-        n++;
+    while ((entry = readdir(directory)) != NULL)
+        n += !is_program(dirfd(directory), entry->d_name);
     closedir(directory);
     return n;
 }

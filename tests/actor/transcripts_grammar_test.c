@@ -196,7 +196,8 @@ static void visit(const struct yk_recorded_frame *frame, void *arg)
     assert_int_equal(yk_message_decode(&arena, frame->bytes + 4, frame->size - 4, &message), 0);
     if (message.type == YK_AID) {
         need(grammar, ++grammar->greeted[frame->conn] <= 2, "a third Aid");
-        need(grammar, is_name_of(sender, message.as.aid.name), "an Aid of somebody else");
+        need(grammar, message.as.aid.is_probe || is_name_of(sender, message.as.aid.name),
+             "an Aid of somebody else");
     } else {
         need(grammar, grammar->greeted[frame->conn] == 2, "something before both Aids");
         if (message.type == YK_START)

@@ -94,15 +94,16 @@ static int choose_address(struct yk_arena *arena, struct yk_spawn_spec *spec)
 {
     struct yoke_value transports = yoke_value_get(spec->runtime_vars, "_enable_tpts");
     struct yoke_value *pair = yk_arena_alloc(arena, sizeof *pair);
-    struct yk_place place;
+    struct yk_place *place = yk_arena_alloc(arena, sizeof *place); /* the pair borrows from it */
     bool tcp = transports.type == YOKE_ARRAY_VALUE && transports.as.array.n > 0 &&
                yoke_value_equal(transports.as.array.items[0], yoke_str("tcp"));
-    int rc = yk_place_parse(tcp ? "tcp:127.0.0.1:0" : "unix:", &place);
+    int rc;
 
-    if (pair == NULL)
+    if (pair == NULL || place == NULL)
         return yoke_raise("yoke.Actor", ENOMEM, "no memory to listen");
+    rc = yk_place_parse(tcp ? "tcp:127.0.0.1:0" : "unix:", place);
     if (rc == 0)
-        rc = yk_place_to_wire(arena, &place, pair);
+        rc = yk_place_to_wire(arena, place, pair);
     if (rc == 0)
         spec->bind_addrs = yoke_array(pair, 1);
     return rc;

@@ -150,12 +150,22 @@ struct yoke_actor_opts {
     struct yoke_value args; /* for `run`, copied */
     enum yoke_restart_kind restart;
     enum yoke_spawner spawner;
-    const char *executable;    /* NULL: the running one; only of YOKE_SPAWN_EXEC */
-    int64_t start_timeout_ns;  /* until it is up; 0: 10 s */
-    int64_t cancel_timeout_ns; /* from the cancel request to SIGTERM; 0: 3 s */
-    int64_t term_timeout_ns;   /* from SIGTERM to SIGKILL; 0: 1 s */
-    int64_t heartbeat_ns;      /* silent for so long it is taken for hung, and ended with
-                                  "yoke.Unresponsive"; 0: never, it may be stopped, or compute */
+    const char *executable; /* NULL: the running one; only of YOKE_SPAWN_EXEC */
+    /*
+     * It is no yoke program, but speaks tractor's protocol: `executable` is a Python interpreter,
+     * which runs tractor's actor runtime. `expose` then lists the modules that it imports, and
+     * whose functions are its endpoints, as "module" or "module=/path/of/module.py", and
+     * `arguments`, ended by NULL, are put before what it is told (`-m tractor._child ...`). It is
+     * up when it has connected; it imports after that, and what it can't import ends it. Only of
+     * YOKE_SPAWN_EXEC; the module of `run` must be among those of `expose`.
+     */
+    bool plain;
+    const char *const *arguments; /* only of a plain one; NULL: none */
+    int64_t start_timeout_ns;     /* until it is up; 0: 10 s */
+    int64_t cancel_timeout_ns;    /* from the cancel request to SIGTERM; 0: 3 s */
+    int64_t term_timeout_ns;      /* from SIGTERM to SIGKILL; 0: 1 s */
+    int64_t heartbeat_ns;         /* silent for so long it is taken for hung, and ended with
+                                     "yoke.Unresponsive"; 0: never, it may be stopped, or compute */
 };
 
 /*

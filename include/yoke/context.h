@@ -53,10 +53,19 @@ typedef int (*yoke_endpoint_fn)(struct yoke_context *ctx, struct yoke_value args
  * value, what was expected and what was found. A text that is no type is misuse, and aborts.
  */
 #define YOKE_ENDPOINT(endpoint_name, ...) /* fn, specs */                                          \
-    YOKE_ENDPOINT_((endpoint_name), __VA_ARGS__, )
-#define YOKE_ENDPOINT_(endpoint_name, fn, ...)                                                     \
-    static struct yoke_endpoint yoke_endpoint_##fn = {endpoint_name, (fn), NULL, NULL,             \
-                                                      YOKE_ENDPOINT_SPECS_(__VA_ARGS__)};          \
+    YOKE_ENDPOINT_((endpoint_name), false, __VA_ARGS__, )
+
+/*
+ * The same for one that only returns a result: tractor's plain async function, which Python peers
+ * call with Portal.run() as yoke_call does, where one made by YOKE_ENDPOINT is for their
+ * Portal.open_context(). To other yoke actors there is no difference.
+ */
+#define YOKE_FUNCTION(endpoint_name, ...) /* fn, specs */                                          \
+    YOKE_ENDPOINT_((endpoint_name), true, __VA_ARGS__, )
+
+#define YOKE_ENDPOINT_(endpoint_name, function, fn, ...)                                           \
+    static struct yoke_endpoint yoke_endpoint_##fn = {                                             \
+        endpoint_name, (fn), NULL, NULL, (function), YOKE_ENDPOINT_SPECS_(__VA_ARGS__)};           \
     __attribute__((constructor)) static void yoke_endpoint_register_##fn(void)                     \
     {                                                                                              \
         yoke_endpoint_register(&yoke_endpoint_##fn);                                               \
@@ -91,6 +100,7 @@ struct yoke_endpoint {
     yoke_endpoint_fn fn;
     struct yoke_endpoint *next; /* private */
     struct yk_specs *parsed;    /* private */
+    bool function;              /* made by YOKE_FUNCTION */
     struct yoke_endpoint_specs specs;
 };
 /* What the macro calls, before main; `endpoint` must stay as it is for ever. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The actor of a runtime: identity, what it exposes, its parent. Made on first use. */
-#include "actor/actor.h"
+#include "actor/plain.h"
 #include "actor/registry.h"
 
 #include <errno.h>
@@ -18,6 +18,8 @@ static void actor_free(void *data)
         yk_link_fini(&actor->parent->link);
         yk_portal_unref(actor->parent);
     }
+    yk_plain_drop_requests(actor);
+    yoke_value_free(actor->plain_vars);
     yk_registry_free(actor->registry);
     yk_registrar_free(actor);
     free(actor->expose);
@@ -42,6 +44,7 @@ struct yk_actor *yk_actor_of(struct yoke_runtime *runtime)
         return NULL;
     }
     actor->runtime = runtime;
+    yk_list_init(&actor->plain_requests);
     yk_list_init(&actor->listenings);
     yk_list_init(&actor->dialled);
     yk_list_init(&actor->links);

@@ -60,6 +60,9 @@ struct yk_actor {
     struct yk_registrar *registrar; /* where its registrar is; NULL: it has none */
     bool beating;                   /* that task runs */
     int64_t silence_ns;             /* 0: the default; negative: never */
+    size_t serving;                 /* endpoints that run */
+    struct yk_list plain_requests;  /* to cancel, of plain peers; plain.c */
+    struct yoke_value *plain_vars;  /* the tree's, of a plain parent; owned, or NULL */
 };
 
 /* Where an actor listens. peer.c */
@@ -116,6 +119,7 @@ struct yoke_portal {
     struct yk_incarnation *incarnation; /* not NULL: of this incarnation of a child of ours */
     bool end_expected;                  /* this actor asked it to end */
     bool end_told;                      /* a context has already told of its cancellation */
+    int64_t plain_told_ns;              /* when the last Error was sent to a plain peer; 0: never */
 };
 
 /* A value that was received, in the order of receipt, with what it borrows. */
@@ -151,6 +155,8 @@ struct yk_dialog {
     bool finished;     /* the peer's terminal message came, or the peer is lost */
     bool returned;     /* it was Return */
     bool draining;     /* close waits: values are dropped */
+    bool streamed;     /* this side has sent or received a value */
+    bool generator;    /* the peer only streams: its Stop is its end */
     struct yoke_value *first;
     struct yoke_value *result;  /* opener: received; endpoint: to be sent */
     struct yoke_error *error;   /* the peer's, or what it sent was refused with; owned */
@@ -222,9 +228,6 @@ void yk_portal_farewell(struct yoke_portal *portal, const struct yoke_error *err
 /* Waits for the peer's Aid. 0; YOKE_CANCELLED; -EPIPE (not raised) if the link ended before. */
 int yk_portal_wait_up(struct yoke_portal *portal);
 
-/* Wakes all who wait for a change of `up` or `lost`. */
-void yk_portal_changed(struct yoke_portal *portal);
-
 /*
  * The portal that has the link: for the front of a child that of its incarnation, once it serves.
  * 0; YOKE_CANCELLED; what a child that will not be up again has ended with. Borrowed until the next
@@ -246,6 +249,9 @@ void yk_portal_send_cancel(struct yoke_portal *portal, const char *cid, const ch
 void yk_portal_send_cancel_within(struct yoke_portal *portal, const char *cid,
                                   const char *target_cid, const struct yoke_cause *cause,
                                   int64_t budget_ns);
+
+/* A request to cancel has come: does so, without acknowledging it. */
+void yk_portal_cancelled(struct yoke_portal *portal, const struct yk_cancel *cancel);
 
 /* Whether some context of ours into that actor is being cancelled and has not ended yet. */
 bool yk_portal_contexts_ending(const struct yoke_portal *portal);
@@ -276,6 +282,11 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
 void yk_dialog_finish(struct yk_dialog *dialog, struct yoke_error *error,
                       enum yoke_cause_kind kind);
 void yk_dialog_changed(struct yk_dialog *dialog); /* wakes who waits for its state */
+/*
+ * Ends this side's direction of the stream, when the task of this side ends. Plain peers are told
+ * only of a stream that was used, and not in answer to their own Stop. 0, or raised.
+ */
+int yk_dialog_leave_stream(struct yk_dialog *dialog);
 /*
  * Received values are dropped from now on, and the peer may send without end. 0; -ENOMEM, raised,
  * if that could not be told to it, once.

@@ -8,7 +8,7 @@
  * Programs hold the front: a portal without a link, valid over restarts. Each incarnation has a
  * portal of its own, so that nothing that belongs to a dead process can meet the next one.
  */
-#include "actor/child.h"
+#include "actor/plain.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ static int check(const char *name, const struct yoke_actor_opts *opts, struct yk
     if (opts->executable != NULL && opts->spawner != YOKE_SPAWN_EXEC)
         return yoke_raise("yoke.Misuse", EINVAL,
                           "actor %s: an executable is named, but it is not to be executed", name);
-    return 0;
+    return yk_plain_check(name, opts);
 }
 
 static const struct yk_spawner *const spawners[] = {
@@ -71,6 +71,11 @@ static const struct yk_spawner *const spawners[] = {
     [YOKE_SPAWN_ZYGOTE] = &yk_spawner_zygote,
     [YOKE_SPAWN_THREAD] = &yk_spawner_thread,
 };
+
+static const struct yk_spawner *spawner_of(const struct yoke_actor_opts *opts)
+{
+    return opts->plain ? &yk_spawner_plain : spawners[opts->spawner];
+}
 
 static bool copy_opts(struct yk_actor_child *child, const struct yoke_actor_opts *opts)
 {
@@ -86,7 +91,8 @@ static bool copy_opts(struct yk_actor_child *child, const struct yoke_actor_opts
     child->term_ns = opts->term_timeout_ns > 0 ? opts->term_timeout_ns : YK_TERM_NS;
     return child->expose != NULL && (opts->executable == NULL || child->executable != NULL) &&
            (opts->run == NULL || child->run != NULL) &&
-           (opts->args.type == YOKE_NIL || child->args != NULL);
+           (opts->args.type == YOKE_NIL || child->args != NULL) &&
+           yk_plain_copy_arguments(child, opts);
 }
 
 struct yk_actor_child *yk_child_new(struct yk_supervisor *supervisor, const char *name,
@@ -111,7 +117,7 @@ struct yk_actor_child *yk_child_new(struct yk_supervisor *supervisor, const char
         if (child->listens)
             child->listen = place;
         child->heartbeat_ns = opts->heartbeat_ns;
-        child->spawner = spawners[opts->spawner];
+        child->spawner = spawner_of(opts);
         YK_TEXT_COPY(child->id.name, name);
         child->front = yk_portal_new(actor);
         if (child->front == NULL) {
@@ -138,6 +144,7 @@ void yk_child_free(struct yk_actor_child *child)
     yoke_error_unref(child->last_error);
     yoke_error_unref(child->last_end);
     yoke_value_free(child->args);
+    yk_plain_free_arguments(child);
     free(child->expose);
     free(child->executable);
     free(child->run);

@@ -26,6 +26,7 @@ struct yk_actor_child {
     const struct yk_spawner *spawner;
     char *expose;
     char *executable;
+    char **arguments; /* of a plain one; NULL: it is none */
     char *run;
     struct yoke_value *args;
     enum yoke_restart_kind restart;

@@ -406,7 +406,7 @@ int yoke_context_close_at(const struct yoke_site *site, struct yoke_context *ctx
         yk_misuse(site, NULL, NULL, "an endpoint does not close its context, it returns");
     failure = yk_body_failure(task, ctx->scope.flight_at_open, rc, site);
     if (failure == NULL && !ctx->dialog->finished) {
-        rc = yoke_stream_close(ctx);
+        rc = yk_dialog_leave_stream(ctx->dialog);
         if (rc == 0)
             rc = yk_dialog_drain(ctx->dialog);
         if (rc == 0)

@@ -6,7 +6,7 @@
  * A terminal message (Return, Error) or the loss of the peer sets `finished`, once. What a peer
  * sends beyond its credit ends the dialog with an error: our memory is bounded by what we granted.
  */
-#include "actor/actor.h"
+#include "actor/plain.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -252,6 +252,7 @@ static void handle_error(struct yk_dialog *dialog, const struct yk_error_message
     struct yoke_error *error = yk_relay_received(dialog->portal, message);
     bool cancelled = error->code == YOKE_EPEERCANCELLED;
 
+    yk_plain_set_canceller(dialog, error, message);
     if (cancelled && error->cause != NULL && !is_own_request(dialog, error) &&
         error->cause->layer >= YOKE_LAYER_ACTOR)
         dialog->portal->end_told = true;
@@ -366,6 +367,18 @@ static void handle_yield(struct yk_dialog *dialog, struct yoke_value value)
     yk_wake_first(&dialog->receivers, 0);
 }
 
+static void handle_start_ack(struct yk_dialog *dialog, const struct yk_start_ack *ack)
+{
+    dialog->credit += ack->credit;
+    dialog->peer_window = ack->credit;
+    if (!dialog->opener || dialog->started || strcmp(ack->functype, "context") == 0)
+        return;
+    /* A function of a plain peer, which has no first value. */
+    dialog->started = true;
+    dialog->generator = strcmp(ack->functype, "asyncgen") == 0;
+    yk_dialog_changed(dialog);
+}
+
 static void keep(struct yk_dialog *dialog, struct yoke_value **place, struct yoke_value value)
 {
     yoke_value_free(*place);
@@ -390,8 +403,7 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
 {
     switch (message->type) {
     case YK_START_ACK:
-        dialog->credit += message->as.start_ack.credit;
-        dialog->peer_window = message->as.start_ack.credit;
+        handle_start_ack(dialog, &message->as.start_ack);
         break;
     case YK_STARTED:
         if (!dialog->opener || dialog->started)
@@ -406,6 +418,8 @@ void yk_dialog_handle(struct yk_dialog *dialog, const struct yk_message *message
     case YK_STOP:
         dialog->peer_stopped = true;
         wake_all(&dialog->receivers);
+        if (dialog->generator)
+            yk_dialog_finish(dialog, NULL, 0);
         break;
     case YK_RETURN:
         if (!dialog->opener || dialog->finished)
@@ -485,6 +499,7 @@ int yoke_stream_send(struct yoke_context *ctx, struct yoke_value value)
     if (rc < 0)
         return rc;
     dialog->credit--;
+    dialog->streamed = true;
     yk_completed_at_once(task);
     return 0;
 }
@@ -540,6 +555,7 @@ int yk_dialog_receive(struct yk_dialog *dialog, struct yk_task *task, struct yok
     int rc = yk_check_cancelled(task);
 
     end_loan(dialog); /* a sender may wait for what it occupies */
+    dialog->streamed = true;
     if (rc == 0 && yk_list_empty(&dialog->items))
         rc = grant_consumed(dialog); /* what failed before: the peer may be waiting for it */
     /* Others run before the value is taken: one of them might receive, too. */
@@ -570,6 +586,7 @@ static int enlist_receive(struct yoke_select_case *c)
     if (rc < 0)
         return rc;
     end_loan(dialog); /* a sender may wait for what it occupies */
+    dialog->streamed = true;
     yk_list_append(&dialog->receivers, &c->wait.node);
     return 0;
 }
@@ -585,15 +602,26 @@ struct yoke_select_case yoke_case_stream(struct yoke_context *ctx, struct yoke_v
     return yoke_case_source(&source, ctx->dialog, ret_value);
 }
 
-int yoke_stream_close(struct yoke_context *ctx)
+static int stop(struct yk_dialog *dialog)
 {
-    struct yk_dialog *dialog = ctx->dialog;
     struct yk_message message = {.type = YK_STOP, .as.stop = {.cid = dialog->cid}};
 
-    yk_task_self("yoke_stream_close");
     if (dialog->stopped || dialog->finished)
         return 0;
     dialog->stopped = true;
     wake_all(&dialog->senders);
     return yk_portal_send(dialog->portal, &message);
+}
+
+int yoke_stream_close(struct yoke_context *ctx)
+{
+    yk_task_self("yoke_stream_close");
+    return stop(ctx->dialog);
+}
+
+int yk_dialog_leave_stream(struct yk_dialog *dialog)
+{
+    bool plain = !dialog->portal->link.extensions;
+
+    return plain && (!dialog->streamed || dialog->peer_stopped) ? 0 : stop(dialog);
 }

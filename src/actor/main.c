@@ -23,7 +23,7 @@
 #include <yoke/dump.h>
 #include <yoke/io.h>
 
-#include "actor/process.h"
+#include "actor/plain.h"
 #include "actor/spawned.h"
 #include "base/check.h"
 #include "base/limits.h"
@@ -211,13 +211,36 @@ static int parent_link(void *arg)
         cancel_program(runtime, YOKE_CAUSE_PARENT_LOST, NULL);
         check_parent(0, NULL);
         yoke_scope_cancel(&nursery.scope, "the link has ended");
+    } else if (!portal->link.extensions) {
+        yk_plain_linger(portal);
     }
     return yoke_nursery_close(&nursery, rc);
 }
 
+static int dial_parent(struct yk_spawned *spawned, const struct yk_link_ops **ret_ops)
+{
+    struct yk_place place;
+    int rc = yk_plain_parse_place(spawned->plain_address, &place);
+
+    if (rc == 0)
+        rc = yk_dial(&place, &spawned->fd);
+    if (rc == 0)
+        *ret_ops = place.transport->link;
+    return rc;
+}
+
+/* The link that it was given, or that it dials. 0, or raised. */
+static int open_link(struct yk_spawned *spawned, struct yoke_portal *portal)
+{
+    const struct yk_link_ops *ops = &yk_link_unix;
+    int rc = spawned->plain_address != NULL ? dial_parent(spawned, &ops) : 0;
+
+    return rc < 0 ? rc : yk_link_init(&portal->link, ops, spawned->fd);
+}
+
 static int serve_main(void *arg)
 {
-    const struct yk_spawned *spawned = arg;
+    struct yk_spawned *spawned = arg;
     struct yoke_runtime *runtime = yk_runtime_current;
     struct yk_actor *actor = yk_actor_of(runtime);
     struct yoke_portal *portal;
@@ -236,7 +259,7 @@ static int serve_main(void *arg)
         close(spawned->fd);
         return -ENOMEM;
     }
-    rc = yk_link_init(&portal->link, &yk_link_unix, spawned->fd);
+    rc = open_link(spawned, portal);
     if (rc < 0) {
         yk_portal_unref(portal);
         return rc;
@@ -275,29 +298,46 @@ static const char *option(int argc, char **argv, const char *name)
     return NULL;
 }
 
-/* "('name', 'uuid')", as a plain parent writes it. */
-static bool parse_uid(const char *text, struct yoke_actor_id *id)
+/* Of a child of a yoke actor. False: incomplete. */
+static bool parse_ours(int argc, char **argv, struct yk_spawned *spawned)
 {
-    return text != NULL && sscanf(text, "('%63[^']', '%36[^']')", id->name, id->uuid) == 2;
+    const char *fd = option(argc, argv, "--parent_fd");
+    const char *pid = option(argc, argv, "--parent_pid");
+    const char *err = option(argc, argv, "--stderr_fd");
+
+    if (fd == NULL || pid == NULL)
+        return false;
+    spawned->fd = atoi(fd);
+    spawned->stderr_fd = err != NULL ? atoi(err) : -1;
+    spawned->parent_pid = (int32_t)atoi(pid);
+    return true;
+}
+
+/* Of a child that a Python parent has started in place of an interpreter. */
+static bool parse_plain(int argc, char **argv, struct yk_spawned *spawned)
+{
+    spawned->plain_address = option(argc, argv, "--parent_addr");
+    spawned->fd = -1; /* it dials */
+    spawned->stderr_fd = -1;
+    spawned->parent_pid = (int32_t)getppid();
+    return spawned->plain_address != NULL;
 }
 
 static bool parse(int argc, char **argv, struct yk_spawned *spawned)
 {
     const char *module = option(argc, argv, "-m");
-    const char *fd = option(argc, argv, "--parent_fd");
-    const char *pid = option(argc, argv, "--parent_pid");
-    const char *err = option(argc, argv, "--stderr_fd");
+    const char *uid = option(argc, argv, "--uid");
+    bool ours = module != NULL && strcmp(module, "yoke._child") == 0;
+    bool plain = module != NULL && strcmp(module, "tractor._child") == 0;
 
     memset(spawned, 0, sizeof *spawned);
-    if (module == NULL || strcmp(module, "yoke._child") != 0)
+    if (!ours && !plain)
         return false;
-    if (fd == NULL || pid == NULL || !parse_uid(option(argc, argv, "--uid"), &spawned->id)) {
+    if (!(ours ? parse_ours : parse_plain)(argc, argv, spawned) || uid == NULL ||
+        !yk_plain_parse_uid(uid, &spawned->id)) {
         dprintf(2, "yoke: the command line of an actor is incomplete\n");
         _exit(2);
     }
-    spawned->fd = atoi(fd);
-    spawned->stderr_fd = err != NULL ? atoi(err) : -1;
-    spawned->parent_pid = (int32_t)atoi(pid);
     return true;
 }
 

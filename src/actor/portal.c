@@ -9,8 +9,7 @@
  * that no honest peer sends (no Aid first, or a second one, another's identity, a SpawnSpec from
  * who is not the parent, what can't be decoded) ends the link with an error that tells both sides.
  */
-#include "actor/actor.h"
-#include "actor/child.h"
+#include "actor/plain.h"
 #include "actor/spawned.h"
 
 #include <errno.h>
@@ -21,7 +20,6 @@
 #include "base/memory.h"
 #include "base/limits.h"
 #include "base/text.h"
-#include "actor/child.h"
 #include "error/tree.h"
 
 enum { EXTENSIONS_VERSION = 2 }; /* 2: heartbeat, Listening */
@@ -165,7 +163,8 @@ static int handle_spawn_spec(struct yoke_portal *portal, const struct yk_spawn_s
     }
     if (yoke_actor_expose(patterns) < 0)
         yoke_clear();
-    return yk_peer_listen_as_told(portal->actor, spec);
+    return portal->link.extensions ? yk_peer_listen_as_told(portal->actor, spec)
+                                   : yk_plain_told(portal->actor, spec);
 }
 
 static void acknowledge(struct yoke_portal *portal, const char *cid)
@@ -209,7 +208,7 @@ static void cancel_dialog(struct yk_dialog *dialog, struct yoke_cause *cause, in
         dialog->pending_cancel = yoke_cause_ref(cause);
 }
 
-static void handle_cancel(struct yoke_portal *portal, const struct yk_cancel *cancel)
+void yk_portal_cancelled(struct yoke_portal *portal, const struct yk_cancel *cancel)
 {
     bool whole = cancel->target_cid == NULL;
     struct yk_dialog *dialog = whole ? NULL : yk_dialog_find(portal, cancel->target_cid);
@@ -217,39 +216,11 @@ static void handle_cancel(struct yoke_portal *portal, const struct yk_cancel *ca
 
     cause = received_cause(portal, cancel->cause, whole ? YOKE_LAYER_ACTOR : YOKE_LAYER_CONTEXT,
                            whole ? YOKE_CAUSE_ACTOR : YOKE_CAUSE_CONTEXT);
-    acknowledge(portal, cancel->cid);
     if (whole)
         cancel_this_actor(portal, cause);
     else if (dialog != NULL)
         cancel_dialog(dialog, cause, cancel->budget_ns);
     yoke_cause_unref(cause);
-}
-
-/* tractor's way to cancel: a Start of a function of the runtime itself, answered by CancelAck. */
-static bool handle_plain_cancel(struct yoke_portal *portal, const struct yk_start *start)
-{
-    struct yk_message ack = {
-        .type = YK_START_ACK,
-        .as.start_ack = {.cid = start->cid, .functype = "asyncfunc"},
-    };
-    struct yoke_value target = yoke_value_get(start->kwargs, "cid");
-    struct yk_cancel cancel = {.cid = start->cid};
-    char cid[YK_CID_SIZE];
-
-    if (strcmp(start->ns, "self") != 0)
-        return false;
-    if (strcmp(start->func, "_cancel_task") == 0 && target.type == YOKE_STR &&
-        target.as.str.size < sizeof cid) {
-        memcpy(cid, target.as.str.data, target.as.str.size);
-        cid[target.as.str.size] = '\0';
-        cancel.target_cid = cid;
-    } else if (strcmp(start->func, "cancel") != 0) {
-        return false;
-    }
-    if (yk_portal_send(portal, &ack) < 0)
-        yoke_clear();
-    handle_cancel(portal, &cancel);
-    return true;
 }
 
 /* The dialog a message belongs to; an acknowledgement to that whose cancel request it answers. */
@@ -324,11 +295,12 @@ static int handle(struct yoke_portal *portal, const struct yk_message *message)
     case YK_SPAWN_SPEC:
         return handle_spawn_spec(portal, &message->as.spawn_spec);
     case YK_START:
-        if (!handle_plain_cancel(portal, &message->as.start))
+        if (!yk_plain_cancel(portal, &message->as.start))
             yk_serve_start(portal, &message->as.start);
         return 0;
     case YK_CANCEL:
-        handle_cancel(portal, &message->as.cancel);
+        acknowledge(portal, message->as.cancel.cid);
+        yk_portal_cancelled(portal, &message->as.cancel);
         return 0;
     case YK_PING:
         return handle_ping(portal, &message->as.beat);

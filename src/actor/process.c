@@ -31,6 +31,7 @@ static void set_event(struct yk_incarnation *incarnation, struct yoke_event *eve
     yoke_event_set(event);
     while (yk_wake_first(&incarnation->waiters, 0))
         continue;
+    yk_portal_changed(incarnation->portal); /* who waits for it to come up */
 }
 
 static void process_ready(struct yk_watch *watch, unsigned events)
@@ -79,14 +80,25 @@ static int watch_process(struct yk_incarnation *incarnation)
                       incarnation->child->id.name, strerror(-rc));
 }
 
-/* Process and link. After success the process exists and must be reaped. */
-static int spawn_process(struct yk_incarnation *incarnation)
+static void end_link(struct yk_incarnation *incarnation)
+{
+    if (incarnation->linked)
+        yk_link_fini(&incarnation->portal->link);
+    incarnation->linked = false;
+}
+
+static void stop_accepting(struct yk_incarnation *incarnation)
+{
+    if (incarnation->child->spawner->stop_accepting != NULL)
+        incarnation->child->spawner->stop_accepting(incarnation);
+}
+
+static int start_linked(struct yk_incarnation *incarnation)
 {
     struct yk_actor_child *child = incarnation->child;
     int fds[2];
-    int rc;
+    int rc = yk_link_unix_pair(fds);
 
-    rc = yk_link_unix_pair(fds);
     if (rc < 0)
         return yoke_raise("yoke.Spawn", rc, "actor %s: socketpair: %s", child->id.name,
                           strerror(-rc));
@@ -95,17 +107,37 @@ static int spawn_process(struct yk_incarnation *incarnation)
         close(fds[1]);
         return rc;
     }
+    incarnation->linked = true;
     rc = child->spawner->start(incarnation, fds[1]);
     close(fds[1]);
+    return rc;
+}
+
+/* Process, and link if it is there. After success the process exists and must be reaped. */
+static int spawn_process(struct yk_incarnation *incarnation)
+{
+    struct yk_actor_child *child = incarnation->child;
+    int rc = child->spawner->accept == NULL ? start_linked(incarnation)
+                                            : child->spawner->start(incarnation, -1);
+
     if (rc == 0) {
         child->id.pid = (int32_t)incarnation->process.pid;
         rc = watch_process(incarnation);
     }
     if (rc < 0) {
+        stop_accepting(incarnation);
         yk_tail_close(&incarnation->tail);
-        yk_link_fini(&incarnation->portal->link);
+        end_link(incarnation);
     }
     return rc;
+}
+
+/* Its link is there: from the start, or once it has connected. As of yk_spawner.accept. */
+static int have_link(struct yk_incarnation *incarnation)
+{
+    const struct yk_spawner *spawner = incarnation->child->spawner;
+
+    return spawner->accept != NULL ? spawner->accept(incarnation) : 0;
 }
 
 /* The reader, and under it the writer; behind a shield until the supervisor cancels them. */
@@ -121,11 +153,15 @@ static int link_task(void *arg)
 
     incarnation->link_scope = yoke_nursery_scope(&nursery);
     if (rc == 0)
+        rc = have_link(incarnation);
+    if (rc == 0)
         rc = yoke_spawn(&nursery, yk_link_writer, &portal->link);
     if (rc == 0 && incarnation->tail.open)
         rc = yoke_spawn(&nursery, yk_tail_pass_on, &incarnation->tail);
     if (rc == 0)
         rc = yk_portal_read(portal);
+    if (rc == -EPIPE && yoke_in_flight() == NULL)
+        rc = 0; /* it has never come */
     if (rc < 0 && rc != YOKE_CANCELLED) {
         yoke_note("on the link to actor %s (pid %d)", incarnation->child->id.name,
                   (int)incarnation->child->id.pid);
@@ -273,18 +309,39 @@ static int wait_main_started(struct yk_incarnation *incarnation)
     return rc;
 }
 
-static int greet(struct yk_incarnation *incarnation)
+/* One that connects may end before. 0; YOKE_CANCELLED; -EPIPE (not raised). */
+static int wait_connected(struct yk_incarnation *incarnation)
 {
     struct yoke_portal *portal = incarnation->portal;
-    int rc = yk_portal_greet(portal);
+    int rc = 0;
 
-    if (rc == 0)
-        rc = yk_portal_wait_up(portal);
+    while (rc == 0 && !portal->up && !has_ended(incarnation))
+        rc = yk_wait_in(&portal->waiters, "an actor to connect", NULL);
+    return rc == 0 && !portal->up ? -EPIPE : rc;
+}
+
+static int meet(struct yk_incarnation *incarnation)
+{
+    struct yoke_portal *portal = incarnation->portal;
+    int rc;
+
+    if (incarnation->child->spawner->accept != NULL)
+        return wait_connected(incarnation);
+    rc = yk_portal_greet(portal);
+    return rc == 0 ? yk_portal_wait_up(portal) : rc;
+}
+
+static int greet(struct yk_incarnation *incarnation)
+{
+    const struct yk_spawner *spawner = incarnation->child->spawner;
+    int rc = meet(incarnation);
+
     if (rc == -EPIPE)
         return 0; /* its end is told below, with its status */
     yk_tail_drain(&incarnation->tail);
     if (rc == 0)
-        rc = send_spec(incarnation); /* it goes over to our stderr now */
+        rc = (spawner->send_spec != NULL ? spawner->send_spec : send_spec)(
+            incarnation); /* it goes over to our stderr now */
     if (rc == 0)
         rc = wait_listening(incarnation);
     if (rc == 0 && incarnation->child->run != NULL)
@@ -303,9 +360,10 @@ static int not_up_in_time(const struct yk_incarnation *incarnation)
                           "yoke_context_started within %lld ms",
                           child->id.name, (int)child->id.pid, child->run, ms);
     return yoke_raise("yoke.Unresponsive", YOKE_EUNRESPONSIVE,
-                      "actor %s (pid %d) was not up within %lld ms; is it a program that calls "
-                      "yoke_main?",
-                      child->id.name, (int)child->id.pid, ms);
+                      "actor %s (pid %d) was not up within %lld ms; is it a program that %s?",
+                      child->id.name, (int)child->id.pid, ms,
+                      child->spawner->accept != NULL ? "speaks tractor's protocol"
+                                                     : "calls yoke_main");
 }
 
 static bool is_up(const struct yk_incarnation *incarnation)
@@ -364,6 +422,7 @@ static int live(struct yk_incarnation *incarnation, int rc)
             rc = yk_flight_raise(yk_locus(), failure);
     }
     incarnation->child->serving = false;
+    stop_accepting(incarnation);
     /* What it sent before its end comes first. No descendant holds the link: it is close-on-exec.
      */
     if (incarnation->link_scope != NULL)
@@ -439,6 +498,17 @@ static void keep_end(struct yk_actor_child *child, const struct yoke_error *erro
     child->last_end = yoke_error_ref(error);
 }
 
+/* Its last words are why it died. Without memory it says less. */
+static void take_farewell(struct yk_incarnation *incarnation, struct yoke_error *died)
+{
+    struct yoke_portal *portal = incarnation->portal;
+
+    if (died->node.immortal)
+        return;
+    died->because = portal->farewell;
+    portal->farewell = NULL;
+}
+
 /* The process is reaped: ends what waits for the peer, and judges its end. */
 static void conclude(struct yk_incarnation *incarnation, int rc)
 {
@@ -457,6 +527,7 @@ static void conclude(struct yk_incarnation *incarnation, int rc)
                                                                   : died));
     if (incarnation->main_called)
         (void)yk_ladder_wait(&incarnation->main_ended, 0);
+    take_farewell(incarnation, died);
     incarnation->told = incarnation->portal->end_told && incarnation->rung == 0 &&
                         WIFEXITED(status) && !incarnation->main_called;
     incarnation->failure = gather(incarnation, died, in_order);
@@ -501,7 +572,7 @@ static int run_process(struct yk_incarnation *incarnation)
     incarnation->tasks = NULL;
     yk_beat_unwatch(incarnation->portal);
     yk_tail_close(&incarnation->tail);
-    yk_link_fini(&incarnation->portal->link);
+    end_link(incarnation);
     return rc;
 }
 

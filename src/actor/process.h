@@ -27,8 +27,11 @@ struct yk_incarnation {
     struct yk_actor_child *child;
     struct yoke_portal *portal; /* owned reference */
     struct yk_process process;
-    struct yk_tail tail; /* what it says before it is up */
-    void *spawned;       /* its spawner's */
+    struct yk_tail tail;            /* what it says before it is up */
+    void *spawned;                  /* its spawner's */
+    bool linked;                    /* its portal has a link */
+    struct yk_place dials;          /* a plain one: where it is to connect to */
+    struct yoke_listener *listener; /* there; NULL: it is there, or will not come */
     struct yk_watch process_watch;
     struct yoke_event process_ended; /* the pidfd says so */
     struct yoke_event link_ended;    /* the reader has left */

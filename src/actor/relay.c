@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "actor/actor.h"
+#include "base/limits.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "error/tree.h"
@@ -20,12 +21,49 @@ static struct yk_uid uid_of(const struct yoke_actor_id *id)
     return uid;
 }
 
-/* tractor knows the bare name: "ContextCancelled", not "yoke.ContextCancelled". */
+/* Python peers look a type up by its bare name, in their builtins and in tractor's own. */
 static const char *plain_type(const struct yoke_error *error)
 {
-    if (strcmp(error->type, "yoke.MsgTypeError") == 0)
-        return "MsgTypeError";
-    return error->code == YOKE_EPEERCANCELLED ? "ContextCancelled" : error->type;
+    static const char *const known[][2] = {
+        {"yoke.NotExposed", "ModuleNotExposed"}, {"yoke.NoEndpoint", "AttributeError"},
+        {"yoke.Group", "ExceptionGroup"},        {"yoke.LinkLost", "TransportClosed"},
+        {"yoke.Misuse", "RuntimeError"},         {"yoke.OutOfMemory", "MemoryError"},
+        {"yoke.MsgTypeError", "MsgTypeError"},
+    };
+
+    if (error->code == YOKE_EPEERCANCELLED)
+        return "ContextCancelled";
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(error->type, known[i][0]) == 0)
+            return known[i][1];
+    return error->type;
+}
+
+/* What a plain peer shows of an error: as it is printed here, chain and all. */
+static const char *traceback(struct yk_arena *arena, const struct yoke_error *error)
+{
+    char *text = NULL;
+    const char *copy = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+
+    if (stream == NULL)
+        return "";
+    if (yoke_error_print(error, stream, YOKE_PRINT_BACKTRACE) < 0)
+        yoke_clear();
+    if (fclose(stream) == 0)
+        copy = yk_tree_text(arena, yk_arena_strndup(arena, text, size));
+    free(text);
+    return copy != NULL ? copy : "";
+}
+
+/* Whom tractor would call the canceller: an actor, always. */
+static const struct yoke_actor_id *canceller_of(const struct yoke_portal *portal,
+                                                const struct yoke_cause *cause)
+{
+    const struct yoke_actor_id *requester = &cause->requester.actor;
+
+    return requester->uuid[0] != '\0' ? requester : &portal->actor->runtime->actor;
 }
 
 static struct yoke_value relay_path(struct yk_arena *arena, const struct yk_remote *remote)
@@ -62,6 +100,7 @@ static int send_error(struct yoke_portal *portal, struct yk_message *message)
     fields->error = yoke_nil();
     fields->relay_path = yoke_array(NULL, 0);
     fields->message = no_room;
+    fields->tb_str = "";
     rc = yk_portal_send(portal, message);
     if (rc < 0)
         yk_link_break(&portal->link, rc);
@@ -88,14 +127,16 @@ void yk_relay_error(struct yoke_portal *portal, const char *cid, struct yoke_err
     fields->message = yk_tree_text(&arena, error->message); /* peers refuse what is not UTF-8 */
     if (fields->message == NULL)
         fields->message = no_room;
-    fields->tb_str = "";
+    fields->tb_str = portal->link.extensions ? "" : traceback(&arena, error);
     fields->cid = cid;
     if (error->code == YOKE_EPEERCANCELLED && error->cause != NULL) {
         fields->has_canceller = true;
-        fields->canceller = uid_of(&error->cause->requester.actor);
+        fields->canceller = uid_of(canceller_of(portal, error->cause));
     }
     if (portal->link.extensions)
         fields->error = yk_error_to_value(&arena, error, true);
+    if (!portal->link.extensions)
+        portal->plain_told_ns = yoke_now();
     if (send_error(portal, &message) == 0 && portal->lost == NULL) {
         yk_error_settle(error);
         yoke_error_unref(error);
@@ -142,27 +183,101 @@ void yk_relay_overrun(struct yk_dialog *dialog)
         dialog->overrun = true;
 }
 
+/*
+ * Python's exceptions come without a message, but with a traceback in which a line says it:
+ * "ValueError: the message", or "module.ValueError: the message". The last such line is the one.
+ */
+static const char *message_in(const char *traceback, const char *type)
+{
+    const char *message = traceback;
+    size_t n = strlen(type);
+
+    for (const char *line = traceback; line != NULL; line = strchr(line, '\n')) {
+        const char *colon;
+
+        line += *line == '\n';
+        colon = line + strcspn(line, ":\n");
+        if (strncmp(colon, ": ", 2) == 0 && (size_t)(colon - line) >= n &&
+            strncmp(colon - n, type, n) == 0)
+            message = colon + 2;
+    }
+    return message;
+}
+
+/* One line of text: tractor's own messages are drawings. */
+static const char *message_of(const struct yk_error_message *message, char *text, size_t size)
+{
+    const char *from = message->message;
+    size_t n;
+
+    if (from == NULL || from[0] == '\0')
+        from = message_in(message->tb_str, message->src_type_str);
+    n = strcspn(from, "\n");
+    yk_text_copy(text, n < size ? n + 1 : size, from);
+    return text;
+}
+
+static struct yoke_actor_id actor_of(struct yoke_value uid)
+{
+    struct yoke_actor_id id = {.pid = 0};
+    struct yoke_value name = yoke_nil(), uuid = yoke_nil();
+
+    if (uid.type == YOKE_ARRAY_VALUE && uid.as.array.n == 2) {
+        name = uid.as.array.items[0];
+        uuid = uid.as.array.items[1];
+    }
+    if (name.type == YOKE_STR && uuid.type == YOKE_STR) {
+        snprintf(id.name, sizeof id.name, "%.*s", (int)name.as.str.size, name.as.str.data);
+        snprintf(id.uuid, sizeof id.uuid, "%.*s", (int)uuid.as.str.size, uuid.as.str.data);
+    }
+    return id;
+}
+
+/* The source of an error is the first of its path. False: no memory, or too long a path. */
+static bool add_path(struct yoke_error *error, const struct yk_error_message *message)
+{
+    struct yoke_value path = message->relay_path;
+    bool added = yk_error_add_relay(error, &error->actor) == 0;
+
+    for (size_t i = 0; added && i < path.as.array.n; i++) {
+        struct yoke_actor_id hop = actor_of(path.as.array.items[i]);
+
+        added = hop.uuid[0] == '\0' || yk_error_add_relay(error, &hop) == 0;
+    }
+    return added;
+}
+
 /* From a plain peer: what the fields of tractor's Error say. */
 static struct yoke_error *from_fields(const struct yoke_portal *portal,
                                       const struct yk_error_message *message)
 {
     bool cancelled = strcmp(message->boxed_type_str, "ContextCancelled") == 0;
+    bool hidden = strcmp(message->boxed_type_str, "ModuleNotExposed") == 0;
     struct yoke_actor_id source = portal->id;
     struct yoke_error *error;
+    char text[YK_ERROR_MESSAGE_MAX];
 
-    error = yk_error_new(message->src_type_str, cancelled ? YOKE_EPEERCANCELLED : -EREMOTEIO,
-                         message->message != NULL ? message->message : "");
+    error = yk_error_new(cancelled ? "yoke.ContextCancelled"
+                         : hidden  ? "yoke.NotExposed"
+                                   : message->src_type_str,
+                         cancelled ? YOKE_EPEERCANCELLED
+                         : hidden  ? YOKE_ENOTEXPOSED
+                                   : -EREMOTEIO,
+                         message_of(message, text, sizeof text));
     if (error == NULL)
         return NULL;
-    YK_TEXT_COPY(source.name, message->src_uid.name);
-    YK_TEXT_COPY(source.uuid, message->src_uid.uuid);
+    if (strcmp(message->src_uid.uuid, source.uuid) != 0) {
+        memset(&source, 0, sizeof source);
+        YK_TEXT_COPY(source.name, message->src_uid.name);
+        YK_TEXT_COPY(source.uuid, message->src_uid.uuid);
+    }
     error->actor = source;
-    if (yk_error_add_relay(error, &source) == 0 && message->tb_str[0] != '\0') {
-        char *traceback = yk_strdup(message->tb_str);
+    if (add_path(error, message) && message->tb_str[0] != '\0') {
+        char *tb = yk_strdup(message->tb_str);
 
-        if (traceback != NULL) {
+        if (tb != NULL) {
             free(error->remote->traceback);
-            error->remote->traceback = traceback;
+            error->remote->traceback = tb;
         }
     }
     return error;

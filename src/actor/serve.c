@@ -4,7 +4,7 @@
  * Whatever the endpoint ends with is told to the opener, and only to him: an error of an endpoint
  * does not fail the actor.
  */
-#include "actor/actor.h"
+#include "actor/plain.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,6 +22,18 @@ static void refuse(struct yoke_portal *portal, const char *cid)
     yk_relay_error(portal, cid, yk_flight_take(yk_locus()));
 }
 
+/* What a runtime serves itself: functions, in tractor's terms, and not contexts. */
+static bool is_runtimes(const struct yoke_endpoint *endpoint)
+{
+    return strncmp(endpoint->name, YK_RUNTIME_NS, strlen(YK_RUNTIME_NS)) == 0;
+}
+
+static bool is_plain_function(const struct yk_dialog *dialog)
+{
+    return is_runtimes(dialog->serves) ||
+           (dialog->serves->function && !dialog->portal->link.extensions);
+}
+
 /* The result, or the failure, goes to the opener. Never blocks: a cancelled task must get it out.
  */
 static void tell_outcome(struct yk_dialog *dialog, struct yoke_error *failure)
@@ -36,6 +48,8 @@ static void tell_outcome(struct yk_dialog *dialog, struct yoke_error *failure)
         .as.payload = {.cid = dialog->cid, .pld = nil},
     };
 
+    if (!dialog->portal->link.extensions && yk_dialog_leave_stream(dialog) < 0)
+        yoke_clear(); /* no memory for it: the outcome says as much */
     if (failure != NULL) {
         if (failure->cancelled)
             failure = yk_relay_cancelled(failure, dialog->endpoint);
@@ -43,17 +57,11 @@ static void tell_outcome(struct yk_dialog *dialog, struct yoke_error *failure)
         return;
     }
     /* tractor's grammar has no Return before Started; yoke's openers need no filler. */
-    if (!dialog->started && !dialog->portal->link.extensions &&
+    if (!dialog->started && !dialog->portal->link.extensions && !is_plain_function(dialog) &&
         yk_portal_send(dialog->portal, &started) < 0)
         yoke_clear();
     if (yk_portal_send(dialog->portal, &message) < 0)
         refuse(dialog->portal, dialog->cid);
-}
-
-/* What a runtime serves itself: functions, in tractor's terms, and not contexts. */
-static bool is_runtimes(const struct yoke_endpoint *endpoint)
-{
-    return strncmp(endpoint->name, YK_RUNTIME_NS, strlen(YK_RUNTIME_NS)) == 0;
 }
 
 static int acknowledge(struct yk_dialog *dialog)
@@ -63,7 +71,7 @@ static int acknowledge(struct yk_dialog *dialog)
         .as.start_ack =
             {
                 .cid = dialog->cid,
-                .functype = is_runtimes(dialog->serves) ? "asyncfunc" : "context",
+                .functype = is_plain_function(dialog) ? "asyncfunc" : "context",
                 .credit = dialog->window,
             },
     };
@@ -117,6 +125,8 @@ static int serve(void *arg)
     dialog->ctx = NULL;
     yk_scope_leave(&ctx.scope);
     tell_outcome(dialog, failure);
+    dialog->portal->actor->serving--;
+    yk_plain_served(dialog);
     yk_dialog_free(dialog);
     return 0;
 }
@@ -171,7 +181,20 @@ static int spawn_server(struct yoke_portal *portal, const struct yk_start *start
         rc = yk_task_new(program, YOKE_HERE, serve, endpoint->name, NULL, dialog, &task);
     if (rc < 0)
         yk_dialog_free(dialog);
+    else
+        portal->actor->serving++;
     return rc;
+}
+
+/* Plain peers tell a function that is not there, in a module that is exposed, from the rest. */
+static const char *missing_type(const struct yoke_portal *portal, const struct yk_start *start)
+{
+    char name[YK_ENDPOINT_MAX];
+
+    snprintf(name, sizeof name, "%s:%s", start->ns, start->func);
+    return !portal->link.extensions && yk_endpoint_exposed(portal->actor->expose, name)
+               ? "yoke.NoEndpoint"
+               : "yoke.NotExposed";
 }
 
 void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start)
@@ -185,8 +208,8 @@ void yk_serve_start(struct yoke_portal *portal, const struct yk_start *start)
     else if (yk_dialog_find(portal, start->cid) != NULL)
         rc = yoke_raise("yoke.BadMessage", EEXIST, "Start.cid is in use");
     else if (endpoint == NULL)
-        rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED, "actor %s has no endpoint %s:%s", self,
-                        start->ns, start->func);
+        rc = yoke_raise(missing_type(portal, start), YOKE_ENOTEXPOSED,
+                        "actor %s has no endpoint %s:%s", self, start->ns, start->func);
     else if (is_runtimes(endpoint) && portal->actor->registry == NULL)
         rc = yoke_raise("yoke.NotExposed", YOKE_ENOTEXPOSED, "actor %s is not a registrar", self);
     else if (!is_runtimes(endpoint) && !yk_endpoint_exposed(portal->actor->expose, endpoint->name))

@@ -6,9 +6,10 @@
 #include <yoke/error.h>
 
 struct yk_spawned {
-    struct yoke_actor_id id; /* name and uuid */
-    int fd;                  /* its end of the link; owned */
-    int stderr_fd;           /* to be its stderr once its parent knows it; -1: it is already */
+    struct yoke_actor_id id;   /* name and uuid */
+    int fd;                    /* its end of the link; owned; -1: it dials */
+    const char *plain_address; /* where a plain parent waits for it; NULL: it has its link */
+    int stderr_fd;             /* to be its stderr once its parent knows it; -1: it is already */
     int32_t parent_pid;
     bool thread; /* of the process of its parent */
 };

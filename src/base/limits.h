@@ -73,6 +73,9 @@
 #define YK_ORPHAN_NS                                                                               \
     INT64_C(4000000000) /* an actor whose parent is gone must have ended by then; a kernel timer   \
                   kills it otherwise */
+#define YK_PLAIN_LINGER_NS                                                                         \
+    INT64_C(200000000) /* from an Error for a plain parent to the end of the link: tractor's       \
+                  opener       forgets an error if it sees the end before its task has run */
 #define YK_GREETING_NS                                                                             \
     INT64_C(10000000000) /* until a peer has said who it is, as in tractor: half-open connections  \
                   must end */

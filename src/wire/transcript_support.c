@@ -51,6 +51,8 @@ static size_t visit_line(const char *file, int line, const char *text,
     }
     bytes = bytes_of(json_object_get_string(hex), &frame.size);
     frame.bytes = bytes;
+    frame.conn = json_object_get_int(json_object_object_get(event, "conn"));
+    frame.dir = json_object_get_string(json_object_object_get(event, "dir"));
     frame.msg = json_object_object_get(event, "msg");
     if (bytes == NULL || frame.msg == NULL)
         broken(file, line, "no frame");

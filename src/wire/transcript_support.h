@@ -10,6 +10,8 @@ struct json_object;
 struct yk_recorded_frame {
     const char *file; /* name of the transcript */
     int line;
+    int conn;                   /* number of the connection within the scenario */
+    const char *dir;            /* "sender->receiver" */
     const unsigned char *bytes; /* length and body */
     size_t size;
     struct json_object *msg; /* the body as the recorder decoded it */

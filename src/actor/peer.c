@@ -275,7 +275,7 @@ int yoke_actor_listen(const char *address, const struct yoke_actor_listen_opts *
 {
     struct yk_task *task = yk_task_self("yoke_actor_listen");
     struct yk_actor *actor = yk_actor_of(task->runtime);
-    struct yk_listens *listens;
+    struct yk_listens *listens = NULL;
     struct yk_place place;
     int rc = actor == NULL ? -ENOMEM : yk_check_cancelled(task);
 

@@ -34,6 +34,11 @@ struct yk_link_ops {
     void (*end)(struct yk_link *link); /* both directions, seen on both sides; it stays open */
 };
 
+/* These three as any stream socket does them. stream_socket.c */
+ssize_t yk_link_socket_receive(struct yk_link *link, void *data, size_t size);
+ssize_t yk_link_socket_send(struct yk_link *link, const void *data, size_t size);
+void yk_link_socket_end(struct yk_link *link);
+
 extern const struct yk_link_ops yk_link_unix;
 
 /* Two connected descriptors for it, non-blocking and close-on-exec. 0 or -errno. */

@@ -14,36 +14,11 @@
 #include "base/text.h"
 #include "link/transport.h"
 
-static ssize_t tcp_receive(struct yk_link *link, void *data, size_t size)
-{
-    ssize_t n;
-
-    do
-        n = recv(link->fd.watch.fd, data, size, 0);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
-static ssize_t tcp_send(struct yk_link *link, const void *data, size_t size)
-{
-    ssize_t n;
-
-    do
-        n = send(link->fd.watch.fd, data, size, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
-static void tcp_end(struct yk_link *link)
-{
-    (void)shutdown(link->fd.watch.fd, SHUT_RDWR); /* ENOTCONN: it has ended */
-}
-
 static const struct yk_link_ops link_tcp = {
     .name = "tcp",
-    .receive = tcp_receive,
-    .send = tcp_send,
-    .end = tcp_end,
+    .receive = yk_link_socket_receive,
+    .send = yk_link_socket_send,
+    .end = yk_link_socket_end,
 };
 
 static bool is_loopback(const struct yoke_address *address)

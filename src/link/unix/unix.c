@@ -8,26 +8,6 @@
 #include "base/faults.h"
 #include "link/link.h"
 
-static ssize_t unix_receive(struct yk_link *link, void *data, size_t size)
-{
-    ssize_t n;
-
-    do
-        n = recv(link->fd.watch.fd, data, size, 0);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
-static ssize_t unix_send(struct yk_link *link, const void *data, size_t size)
-{
-    ssize_t n;
-
-    do
-        n = send(link->fd.watch.fd, data, size, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
 static ssize_t unix_send_fd(struct yk_link *link, const void *data, size_t size, int fd)
 {
     union {
@@ -52,7 +32,7 @@ static ssize_t unix_send_fd(struct yk_link *link, const void *data, size_t size,
         n = sendmsg(link->fd.watch.fd, &message, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno == ETOOMANYREFS)
-        return unix_send(link, data, size); /* the peer does not get it, and says so */
+        return yk_link_socket_send(link, data, size); /* the peer does not get it, and says so */
     return n < 0 ? -errno : n;
 }
 
@@ -96,11 +76,6 @@ static bool unix_may_share(struct yk_link *link)
            peer.uid == geteuid();
 }
 
-static void unix_end(struct yk_link *link)
-{
-    (void)shutdown(link->fd.watch.fd, SHUT_RDWR); /* ENOTCONN: it has ended */
-}
-
 int yk_link_unix_pair(int *ret_fds)
 {
     int rc = YK_FALLIBLE(EMFILE, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
@@ -111,10 +86,10 @@ int yk_link_unix_pair(int *ret_fds)
 
 const struct yk_link_ops yk_link_unix = {
     .name = "unix",
-    .receive = unix_receive,
-    .send = unix_send,
+    .receive = yk_link_socket_receive,
+    .send = yk_link_socket_send,
     .send_fd = unix_send_fd,
     .receive_fd = unix_receive_fd,
     .may_share = unix_may_share,
-    .end = unix_end,
+    .end = yk_link_socket_end,
 };

@@ -14,6 +14,8 @@
 
 #include "actor/actor.h"
 
+#include "base/memory.h"
+
 /* A worker that is to be started. */
 struct starting {
     struct yoke_pool *pool;
@@ -50,8 +52,8 @@ int yoke_pool_open_at(const struct yoke_site *site, struct yoke_pool *pool, size
     int rc = yoke_actor_nursery_open_at(site, &pool->nursery, NULL);
 
     pool->n = n != 0 ? n : processors > 0 ? (size_t)processors : 1;
-    pool->workers = calloc(pool->n, sizeof *pool->workers);
-    starting = calloc(pool->n, sizeof *starting);
+    pool->workers = yk_calloc(pool->n, sizeof *pool->workers);
+    starting = yk_calloc(pool->n, sizeof *starting);
     if (rc == 0 && (pool->workers == NULL || starting == NULL))
         rc = yoke_raise_at(site, NULL, "yoke.Pool", ENOMEM, "no memory for a pool of %zu", pool->n);
     for (size_t i = 0; rc == 0 && i < pool->n; i++)
@@ -237,10 +239,10 @@ static bool map_init(struct map *map)
     if (map->opts.per_worker == 0)
         map->opts.per_worker = 1;
     if (map->opts.in_order)
-        map->results = calloc(map->n, sizeof *map->results);
+        map->results = yk_calloc(map->n, sizeof *map->results);
     if (map->opts.retries > 0) {
-        map->again = calloc(map->n, sizeof *map->again);
-        map->tries = calloc(map->n, sizeof *map->tries);
+        map->again = yk_calloc(map->n, sizeof *map->again);
+        map->tries = yk_calloc(map->n, sizeof *map->tries);
     }
     return (map->results != NULL || !map->opts.in_order) &&
            ((map->again != NULL && map->tries != NULL) || map->opts.retries == 0);
@@ -266,7 +268,7 @@ int yoke_map_over(struct yoke_portal *const *workers, size_t workers_n, const ch
         return yoke_raise("yoke.Misuse", EINVAL, "a map over no workers");
     if (map_init(&map)) {
         map.runners_n = workers_n * map.opts.per_worker;
-        runners = calloc(map.runners_n, sizeof *runners);
+        runners = yk_calloc(map.runners_n, sizeof *runners);
     }
     if (runners == NULL) {
         rc = yoke_raise("yoke.Pool", ENOMEM, "no memory for a map of %zu inputs", n);

@@ -16,6 +16,7 @@
 
 #include "actor/actor.h"
 #include "base/check.h"
+#include "base/memory.h"
 
 enum state { OPENING, OPEN, CLOSING, ENDED };
 
@@ -118,9 +119,9 @@ static struct yk_resource *begin(struct yk_actor *actor, const struct yoke_site 
         yoke_raise_at(site, NULL, "yoke.Closed", YOKE_ECLOSED, "the actor is ending");
         return NULL;
     }
-    resource = calloc(1, sizeof *resource);
+    resource = yk_calloc(1, sizeof *resource);
     if (resource != NULL)
-        resource->key = strdup(key);
+        resource->key = yk_strdup(key);
     if (resource == NULL || resource->key == NULL) {
         free(resource);
         yoke_raise_at(site, NULL, "yoke.Resource", ENOMEM, "no memory for resource \"%s\"", key);

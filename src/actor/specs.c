@@ -15,6 +15,7 @@
 
 #include "actor/actor.h"
 #include "base/check.h"
+#include "base/memory.h"
 #include "wire/spec.h"
 
 struct yk_specs {
@@ -69,7 +70,7 @@ struct yk_specs *yk_specs_of_endpoint(const struct yoke_endpoint *endpoint)
         said += texts[i] != NULL;
     if (said == 0)
         return NULL;
-    specs = calloc(1, sizeof *specs);
+    specs = yk_calloc(1, sizeof *specs);
     if (specs == NULL)
         bad_endpoint(endpoint->name, names[0], "no memory");
     yk_arena_init(&specs->arena);
@@ -108,7 +109,7 @@ static bool parse_part(struct yk_specs *specs, const char *part, size_t n, char 
 
 int yk_specs_received(const char *text, struct yk_specs **ret_specs)
 {
-    struct yk_specs *specs = calloc(1, sizeof *specs);
+    struct yk_specs *specs = yk_calloc(1, sizeof *specs);
     char fault[YK_SPEC_FAULT_SIZE];
 
     if (specs == NULL)

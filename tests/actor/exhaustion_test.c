@@ -12,6 +12,9 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <yoke/gather.h>
+#include <yoke/pool.h>
+#include <yoke/resource.h>
 #include <yoke/testing.h>
 
 #include "../tests/support/actors.h"
@@ -120,6 +123,54 @@ static int remote_error(struct yoke_portal *peer)
     return 0;
 }
 
+static int count_result(void *arg, size_t index, struct yoke_value result)
+{
+    (void)index;
+    yk_check(result.type == YOKE_INT);
+    ++*(int *)arg;
+    return 0;
+}
+
+static int map_over(struct yoke_portal *peer)
+{
+    struct yoke_value inputs[] = {YOKE_MAP({"n", yoke_int(1)}), YOKE_MAP({"n", yoke_int(2)})};
+    struct yoke_map_opts opts = {.in_order = true, .retries = 1};
+    int n = 0;
+    int rc = yoke_map_over(&peer, 1, "exhaustion:twice", inputs, 2, &opts, count_result, &n);
+
+    yk_check(rc < 0 || n == 2);
+    return rc;
+}
+
+static int two_at_once(struct yoke_portal *peer)
+{
+    struct yoke_gather_item items[] = {
+        {.portal = peer, .endpoint = "exhaustion:echo"},
+        {.portal = peer, .endpoint = "exhaustion:echo"},
+    };
+    struct yoke_context contexts[2];
+    int rc = yoke_gather_open(contexts, items, 2);
+
+    return rc < 0 ? rc : yoke_gather_close(contexts, 2, 0, NULL);
+}
+
+static int lend(void *arg)
+{
+    return yoke_resource_lend(arg);
+}
+
+static int share(struct yoke_portal *peer)
+{
+    struct yoke_resource use;
+    void *object;
+    int rc = yoke_resource_acquire(&use, lend, "key", peer, &object);
+
+    if (rc < 0)
+        return rc;
+    yk_check(object == peer);
+    return yoke_resource_release(&use, rc);
+}
+
 static int cancelled_context(struct yoke_portal *peer)
 {
     struct yoke_context ctx;
@@ -184,6 +235,9 @@ PARENT_FAILS(a_parent_that_calls, call)
 PARENT_FAILS(a_parent_with_a_stream, stream)
 PARENT_FAILS(a_parent_that_gets_an_error, remote_error)
 PARENT_FAILS(a_parent_that_cancels_a_context, cancelled_context)
+PARENT_FAILS(a_parent_that_maps, map_over)
+PARENT_FAILS(a_parent_with_two_contexts_at_once, two_at_once)
+PARENT_FAILS(a_parent_that_shares_a_resource, share)
 
 /* --- the child fails ------------------------------------------------------------------------- */
 
@@ -283,6 +337,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_parent_with_a_stream),
         cmocka_unit_test(a_parent_that_gets_an_error),
         cmocka_unit_test(a_parent_that_cancels_a_context),
+        cmocka_unit_test(a_parent_that_maps),
+        cmocka_unit_test(a_parent_with_two_contexts_at_once),
+        cmocka_unit_test(a_parent_that_shares_a_resource),
         cmocka_unit_test(a_child_that_is_called),
         cmocka_unit_test(a_child_with_a_stream),
         cmocka_unit_test(a_child_that_fails),

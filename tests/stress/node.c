@@ -121,7 +121,11 @@ int yk_stress_grow(struct yoke_context *started, uint64_t seed, int64_t depth)
     struct yoke_actor_nursery actors;
     struct yoke_nursery tasks;
     unsigned n = 1 + yk_stress_below(&random, CHILDREN_MAX);
-    int rc = yoke_actor_nursery_open(&actors, NULL);
+    struct yoke_actor_nursery_opts strategy = {
+        .strategy = (enum yoke_strategy)yk_stress_below(&random, 4),
+        .ordered_shutdown = yk_stress_below(&random, 2) == 0,
+    };
+    int rc = yoke_actor_nursery_open(&actors, &strategy);
     int tasks_rc = yoke_nursery_open(&tasks, NULL);
 
     for (unsigned i = 0; rc == 0 && tasks_rc == 0 && i < n; i++) {

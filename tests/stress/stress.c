@@ -29,9 +29,10 @@ static struct {
     const char *type;
     unsigned n;
 } explained[] = {
-    {YK_STRESS_ERROR, 0}, {"yoke.ActorDied", 0},    {"yoke.ContextCancelled", 0},
-    {"yoke.LinkLost", 0}, {"yoke.Unresponsive", 0}, {"yoke.Cancelled", 0},
-    {"yoke.Group", 0},    {"yoke.NotStarted", 0},   {"yoke.Closed", 0},
+    {YK_STRESS_ERROR, 0},     {"yoke.ActorDied", 0},    {"yoke.ContextCancelled", 0},
+    {"yoke.LinkLost", 0},     {"yoke.Unresponsive", 0}, {"yoke.Cancelled", 0},
+    {"yoke.Group", 0},        {"yoke.NotStarted", 0},   {"yoke.Closed", 0},
+    {"yoke.RestartLimit", 0},
 };
 
 static unsigned rounds, rounds_clean, blows;
